@@ -1,0 +1,255 @@
+"""Variational inference: the evidence lower bound, and its maximisation with restarts in one compiled scan."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from tqdm.auto import tqdm
+
+from symvi.checks import one_of, positive_int, seed_to_key
+from symvi.estimates import Estimate, from_samples
+from symvi.information import pointwise_exact, pointwise_infonce
+from symvi.models import BNN
+from symvi.posteriors import MeanField, Symmetrized, log_symmetrized
+
+SYMMETRIZE = (None, "exact", "infonce")
+
+
+def _gain(q: MeanField, w: dict, key, symmetrize, num_permutations):
+    """The pointwise gain log q(w) - log q_G(w) (or its InfoNCE bound) that symmetrizing adds to the ELBO; 0 without it."""
+    if symmetrize == "exact":
+        return pointwise_exact(q, w)
+    if symmetrize == "infonce":
+        return pointwise_infonce(q, w, key, num_permutations)
+    return 0.0
+
+
+@partial(jax.jit, static_argnames=("bnn", "symmetrize", "num_samples", "num_permutations"))
+def _pointwise_elbo(bnn, q, x, y, key, symmetrize, num_samples, num_permutations):
+    k_weights, k_group = jax.random.split(key)
+    w, keys = q.sample(k_weights, num_samples), jax.random.split(k_group, num_samples)
+    return q.entropy() + jax.lax.map(lambda v: bnn.log_joint(v[0], x, y) + _gain(q, v[0], v[1], symmetrize, num_permutations), (w, keys), batch_size=100)
+
+
+def elbo(bnn: BNN, q, x, y, *, symmetrize: str | None = None, key=None, num_samples: int = 1000, num_permutations: int = 20) -> Estimate:
+    """The evidence lower bound of `q` (or of `q` symmetrized), in nats, by Monte Carlo.
+
+    L = E_q[log p(y, w | x)] + H(q); L_G = L + I(g; w) (Gelberg et al. 2024, Theorem 4.1).
+
+    Parameters
+    ----------
+    bnn : BNN
+    q : MeanField or Symmetrized
+        A Symmetrized posterior is evaluated with ``symmetrize="exact"`` unless told otherwise.
+    x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
+    symmetrize : None, "exact" or "infonce"
+        None: L. "exact": L_G, unbiased. "infonce": a lower bound of L_G with K = `num_permutations`.
+    key : JAX key, optional
+
+    Returns
+    -------
+    Estimate
+        kind "exact" for None and "exact" (unbiased for the bound named), "lower" for "infonce".
+
+    Raises
+    ------
+    ValueError
+        Unknown `symmetrize`, num_samples < 1, K < 1, bad data, or a group too large for "exact".
+    """
+    one_of("symmetrize", symmetrize, SYMMETRIZE)
+    x, y = bnn.check_data(x, y)
+    if isinstance(q, Symmetrized):
+        q, symmetrize = q.base, symmetrize or "exact"
+    key = jax.random.key(0) if key is None else key
+    values = _pointwise_elbo(bnn, q, x, y, key, symmetrize, positive_int("num_samples", num_samples), positive_int("num_permutations", num_permutations))
+    return from_samples(np.asarray(values), "lower" if symmetrize == "infonce" else "exact")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What :func:`fit` returns.
+
+    Attributes
+    ----------
+    posterior : MeanField or Symmetrized
+        The best restart by its own objective, evaluated afresh; symmetrized if the fit was.
+    posteriors : list of MeanField
+        The restarts that stayed finite, in order; ``kept`` holds their numbers.
+    elbos : list of Estimate
+        Their own objective in nats, on fresh draws.
+    losses : array (restarts, steps)
+        The Monte Carlo loss (negative ELBO, nats) along training, of all restarts.
+    """
+
+    bnn: BNN
+    posterior: MeanField | Symmetrized
+    posteriors: list
+    elbos: list
+    losses: np.ndarray
+    kept: tuple
+    symmetrize: str | None
+
+    def predict(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
+        """Network outputs at `x_new` under `num` draws of the posterior, shape ``(num, N, d_out)``.
+
+        q and q_G give the same distribution over functions (Gelberg et al. 2024, Appendix C), so q is drawn from.
+        """
+        base = self.posterior.base if isinstance(self.posterior, Symmetrized) else self.posterior
+        return predict(self.bnn, base, x_new, num=num, key=key)
+
+
+def predict(bnn: BNN, q, x_new, *, num: int = 1000, key=None) -> jax.Array:
+    """Network outputs at `x_new` of shape ``(N, d_in)`` under `num` draws of `q`: shape ``(num, N, d_out)``."""
+    x_new, _ = bnn.check_data(x_new)
+    return _outputs(bnn, q.sample(jax.random.key(0) if key is None else key, positive_int("num", num)), x_new)
+
+
+@partial(jax.jit, static_argnames="bnn")
+def _outputs(bnn, draws, x):
+    return jax.vmap(lambda w: bnn.net.apply(w, x))(draws)
+
+
+def fit(
+    bnn: BNN,
+    x,
+    y,
+    *,
+    symmetrize: str | None = None,
+    steps: int = 5000,
+    restarts: int = 8,
+    num_samples: int = 8,
+    num_permutations: int = 20,
+    batch_size: int | None = None,
+    learning_rate: float = 1e-2,
+    initial_scale: float = 0.05,
+    seed: int = 0,
+    progress: bool = True,
+) -> Fit:
+    """Fit mean field, or mean field under symmetrization, by stochastic gradient ascent on the ELBO (Adam).
+
+    All restarts run side by side in one compiled scan. Restart r starts from ``bnn.init`` with its own key, and uses
+    the same draws for the same `seed` whatever `symmetrize` is, so two fits are paired restart by restart.
+
+    Parameters
+    ----------
+    bnn : BNN
+    x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
+    symmetrize : None, "exact" or "infonce"
+        What is maximised: L, L_G, or the paper's bound with K = `num_permutations` (Gelberg et al. 2024, Theorem 4.3).
+    steps, restarts, num_samples : int
+        Adam steps, independent starts, weight draws a step.
+    batch_size : int or None
+        Data a step (drawn by shuffled epochs, likelihood scaled by N / batch_size); None uses all.
+    learning_rate, initial_scale : float
+        Adam's rate; the standard deviation every weight starts with.
+    seed : int
+    progress : bool
+        Show a bar in a notebook or terminal.
+
+    Raises
+    ------
+    ValueError
+        For arguments or data out of range, and when every restart diverges (with the first bad step). A restart that
+        diverges alone is reported by a warning and left out.
+    """
+    one_of("symmetrize", symmetrize, SYMMETRIZE)
+    steps, restarts = positive_int("steps", steps), positive_int("restarts", restarts)
+    num_samples, num_permutations = positive_int("num_samples", num_samples), positive_int("num_permutations", num_permutations)
+    for name, value in (("learning_rate", learning_rate), ("initial_scale", initial_scale)):
+        if not (np.isscalar(value) and value > 0 and np.isfinite(value)):
+            raise ValueError(f"{name}: expected a positive number, got {value!r}; pass for example {name}=0.01")
+    key = seed_to_key(seed)
+    x, y = bnn.check_data(x, y)
+    batches = _batches(len(x), batch_size, steps, seed)
+
+    k_init, k_steps, k_eval = jax.random.split(key, 3)
+    starts = jax.vmap(bnn.init)(jax.random.split(k_init, restarts))
+    if symmetrize == "exact":  # too large a group: say so before any work
+        jax.eval_shape(lambda w: log_symmetrized(MeanField(w, w, bnn.symmetry), w), jax.tree.map(lambda a: a[0], starts))
+    settings = (bnn, symmetrize, num_samples, num_permutations)
+    loc = jax.vmap(lambda w: ravel_pytree(w)[0])(starts)
+    theta = (loc, jnp.full_like(loc, np.log(initial_scale)))
+    state = (theta, jax.vmap(optax.adam(1.0).init)(theta), jax.random.split(k_steps, restarts))
+
+    chunks = next(c for c in range(min(20, steps), 0, -1) if steps % c == 0)  # equal chunks compile once
+    losses = []
+    quiet = not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    with tqdm(total=steps, desc="fit", unit="step", disable=quiet, leave=False) as bar:
+        for chunk in np.split(np.arange(steps), chunks):
+            rows = jnp.zeros((len(chunk), 0), int) if batches is None else jnp.asarray(batches[chunk])
+            state, loss = _run(*settings, state, x, y, rows, learning_rate)
+            losses.append(np.asarray(loss).T)
+            bar.update(len(chunk))
+    losses = np.concatenate(losses, axis=1)
+
+    unravel = ravel_pytree(jax.tree.map(lambda a: a[0], starts))[1]
+    good = np.isfinite(losses).all(axis=1) & np.isfinite(np.concatenate(state[0], axis=1)).all(axis=1)
+    kept = tuple(int(r) for r in np.flatnonzero(good))
+    _report_diverged(losses, good)
+    posteriors = [MeanField(unravel(state[0][0][r]), jax.tree.map(jnp.exp, unravel(state[0][1][r])), bnn.symmetry) for r in kept]
+    elbos = [elbo(bnn, q, x, y, symmetrize=symmetrize, key=k_eval, num_permutations=num_permutations) for q in posteriors]
+    best = posteriors[int(np.argmax([e.value for e in elbos]))]
+    return Fit(bnn, Symmetrized(best) if symmetrize else best, posteriors, elbos, losses, kept, symmetrize)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _run(bnn, symmetrize, num_samples, num_permutations, state, x, y, rows, learning_rate):
+    """`len(rows)` Adam steps on every restart; returns the new state and the losses, shape (steps, restarts)."""
+    start = jax.eval_shape(bnn.init, jax.random.key(0))
+    unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), start))[1]
+    adam = optax.adam(1.0)
+
+    def loss(theta, key, x, y, weight):
+        loc, scale = theta[0], jnp.exp(theta[1])
+        q = MeanField(unravel(loc), unravel(scale), bnn.symmetry)
+        k_weights, k_group = jax.random.split(key)
+        draws = loc + scale * jax.random.normal(k_weights, (num_samples, loc.size), loc.dtype)
+
+        def pointwise(w, key):
+            w = unravel(w)
+            return bnn.log_prior(w) + weight * bnn.log_likelihood(w, x, y) + _gain(q, w, key, symmetrize, num_permutations)
+
+        return -q.entropy() - jax.vmap(pointwise)(draws, jax.random.split(k_group, num_samples)).mean()
+
+    def step(state, row):
+        batch = (x, y, 1.0) if row.size == 0 else (x[row], y[row], len(x) / row.size)
+
+        def one(theta, adam_state, key):
+            key, k = jax.random.split(key)
+            value, slope = jax.value_and_grad(loss)(theta, k, *batch)
+            update, adam_state = adam.update(slope, adam_state)
+            return (jax.tree.map(lambda t, u: t + learning_rate * u, theta, update), adam_state, key), value
+
+        return jax.vmap(one)(*state)
+
+    return jax.lax.scan(step, state, rows)
+
+
+def _batches(num_data, batch_size, steps, seed):
+    """Row numbers of each step's minibatch, shape (steps, batch_size): shuffled epochs, shared by all restarts. None for all data."""
+    if batch_size is None:
+        return None
+    batch_size = positive_int("batch_size", batch_size)
+    if batch_size > num_data:
+        raise ValueError(f"batch_size: expected at most N = {num_data}, got {batch_size}; pass None for all data")
+    rng, per_epoch = np.random.default_rng(seed), num_data // batch_size
+    epochs = [rng.permutation(num_data)[: per_epoch * batch_size].reshape(per_epoch, batch_size) for _ in range(-(-steps // per_epoch))]
+    return np.concatenate(epochs)[:steps]
+
+
+def _report_diverged(losses, good):
+    bad = {int(r): int(np.argmax(~np.isfinite(losses[r]))) if not np.isfinite(losses[r]).all() else losses.shape[1] for r in np.flatnonzero(~good)}
+    advice = "lower learning_rate or initial_scale, or standardise the data"
+    if bad and len(bad) == len(good):
+        raise ValueError(f"fit: expected at least one restart with finite loss, got none; the first non-finite loss is at step {min(bad.values())}; {advice}")
+    if bad:
+        listed = ", ".join(f"{r} (step {s})" for r, s in bad.items())
+        warnings.warn(f"fit: restarts {listed} diverged and are left out; {advice}", stacklevel=3)
