@@ -9,11 +9,12 @@ with warnings.catch_warnings():  # ArviZ announces its next major version at eve
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as _arviz  # noqa: F401
 
-from symvi import permanents
+from symvi import data, diagnostics, ledger, permanents, plots
 from symvi.diagnostics import align
 from symvi.estimates import Estimate
 from symvi.guides import AutoSymmetrizedNormal
 from symvi.information import orbit_information
+from symvi.ledger import claim
 from symvi.models import BNN, Categorical, Gaussian
 from symvi.networks import MLP
 from symvi.posteriors import MeanField, Symmetrized
@@ -38,12 +39,17 @@ __all__ = [
     "Symmetry",
     "UnitGroup",
     "align",
+    "claim",
+    "data",
+    "diagnostics",
     "elbo",
     "fit",
     "grid_posterior",
+    "ledger",
     "nuts",
     "orbit_information",
     "permanents",
+    "plots",
     "predict",
     "swap",
 ]
