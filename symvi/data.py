@@ -136,13 +136,14 @@ def absolute(slope: float, num: int = 100, num_test: int = 100, seed: int = 0) -
     ValueError
         A slope that is not finite, num or num_test < 1, or a seed that is no int >= 0.
     """
-    if isinstance(slope, bool) or np.ndim(slope) or not np.isreal(slope) or not np.isfinite(slope):
+    if isinstance(slope, bool) or not isinstance(slope, (int, float, np.number)) or not np.isfinite(slope):
         raise ValueError(f"slope: expected a finite number, got {slope!r}; the paper uses 0.05, 0.1, 0.15 and 0.2")
     num, num_test = positive_int("num", num), positive_int("num_test", num_test)
     generator = _generator(seed)
     x, x_test = generator.uniform(-10, 10, (num, 1)), generator.uniform(-10, 10, (num_test, 1))
     zero, one = np.zeros(1), np.ones(1)
-    return Dataset("absolute", x, slope * np.abs(x), x_test, slope * np.abs(x_test), zero, one, zero, one, "Y. Gelberg, T. van der Ouderaa, M. van der Wilk and Y. Gal (2024), two-weight network")
+    source = "made up as by Y. Gelberg, T. van der Ouderaa, M. van der Wilk and Y. Gal (2024) for the two-weight network"
+    return Dataset("absolute", x, slope * np.abs(x), x_test, slope * np.abs(x_test), zero, one, zero, one, source)
 
 
 def mnist(*, download: bool = False) -> Dataset:

@@ -85,7 +85,7 @@ class BNN:
 
     @property
     def shapes(self) -> dict:
-        """Shapes of all latent parameters by name, in sorted order: the weights, and ``log_noise`` where inferred."""
+        """Shapes of all latent parameters by name, in sorted order. These are the weights, and ``log_noise`` where inferred."""
         noise = {NOISE: ()} if self._infers_noise else {}
         return dict(sorted({**self.net.shapes, **noise}.items()))
 

@@ -18,6 +18,8 @@ ODD = ("tanh", "erf", "sin")
 class MLP:
     """A fully connected network with interchangeable hidden units.
 
+    Weights are called W1 (d_in, d_1), b1 (d_1,), W2, b2, ... and applied as ``x @ W + b``.
+
     Parameters
     ----------
     widths : sequence of int
@@ -32,8 +34,6 @@ class MLP:
         tractable network of Gelberg et al. (2024), section 5.1.
     signed : bool
         Whether :attr:`symmetry` has sign flips too; the activation must be odd.
-
-    Weights are called W1 (d_in, d_1), b1 (d_1,), W2, b2, ... and applied as ``x @ W + b``.
     """
 
     widths: tuple

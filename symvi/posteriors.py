@@ -142,7 +142,7 @@ class Symmetrized(dist.Distribution):
 
     @property
     def has_rsample(self) -> bool:
-        """True: draws are differentiable in loc and scale."""
+        """True, since draws are differentiable in loc and scale."""
         return True
 
     @property
@@ -178,7 +178,7 @@ class Symmetrized(dist.Distribution):
 
     @property
     def mean(self):
-        """E[w] under q_G, flat: each weight's loc averaged over its orbit. By all elements or, beyond 50,000, undefined (ValueError)."""
+        """E[w] under q_G, flat. It is each weight's loc averaged over its orbit. By all elements or, beyond 50,000, undefined (ValueError)."""
         return self._flatten(jax.tree.map(lambda a: a.mean(0), self._orbit(self.base.loc)))
 
     @property

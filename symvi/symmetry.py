@@ -57,7 +57,7 @@ class Symmetry:
 
     @property
     def log_order(self) -> float:
-        """log |G| in nats: the sum of log n! (and n log 2 where signed); Definition 2.1."""
+        """log |G| in nats, the sum of log n! (and n log 2 where signed); Definition 2.1."""
         return float(sum(math.lgamma(g.size + 1) + (g.size * math.log(2) if self.signed else 0) for g in self.groups))
 
     @property

@@ -1,0 +1,54 @@
+# make book    build the book into _build/html          make serve   look at it on http://localhost:8000
+# make test    every test and every chapter             make clean   remove what was built (not .venv)
+#
+# On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:
+#     make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= python3
+TORCH_INDEX ?=
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+HTML := _build/html
+FRESH_CLAIMS := $(CURDIR)/_build/claims-fresh
+
+.PHONY: book test check-pages bench serve clean
+.DEFAULT_GOAL := book
+
+$(READY): requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or name one with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks the venv module: install it (Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $$(grep -o '^torch==[^ ]*' requirements.txt))
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+# Every page is rendered anew (--all); a chapter is executed only if its cells, symvi or a pin changed.
+book: $(READY)
+	$(BIN)/python book/_ext/stale_cache.py
+	$(BIN)/jupyter-book build . --all -W -n --keep-going
+	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html, or run: make serve"
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest tests -n logical --cov=symvi --cov-fail-under=95
+	rm -rf $(FRESH_CLAIMS)
+	SYMVI_CLAIMS=$(FRESH_CLAIMS) $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	$(BIN)/python -m symvi.ledger compare $(FRESH_CLAIMS) book/claims
+
+# The built pages in headless Chromium, with the network blocked.
+check-pages: $(READY)
+	$(BIN)/python -m pytest tests/browser
+
+bench: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks -s
+
+serve:
+	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
+	@echo "http://localhost:$(PORT) (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,49 @@
+"""Sphinx extension: the built site needs no network, and docstrings may write |G|.
+
+MathJax is copied into the site from the PyPI package django-static-mathjax, and the scripts of sphinx-thebe (live code cells from a
+CDN, which this book does not use) are kept out of the pages.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.metadata import distribution
+from pathlib import Path
+
+# What tex-mml-chtml.js fetches on demand: TeX packages, fonts, and what its menu and screen-reader support ask for.
+MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex", "output/chtml/fonts/woff-v2", "a11y", "ui", "sre/mathmaps/en.json", "sre/mathmaps/base.json")
+
+
+def copy_mathjax(app, exception) -> None:
+    """Copy MathJax's files to ``_static/mathjax`` of the built site."""
+    if exception is not None or app.builder.format != "html":
+        return
+    source = Path(distribution("django-static-mathjax").locate_file("mathjax/static/mathjax/es5"))
+    target = Path(app.outdir) / "_static" / "mathjax"
+    for part in MATHJAX_PARTS:
+        here, there = source / part, target / part
+        if here.is_dir():
+            shutil.copytree(here, there, dirs_exist_ok=True)
+        else:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(here, there)
+
+
+def drop_thebe(app, config) -> None:
+    """Jupyter Book always loads sphinx-thebe; unhook it and the style sheet it would add to each page."""
+    for listeners in app.events.listeners.values():
+        listeners[:] = [one for one in listeners if not getattr(one.handler, "__module__", "").startswith("sphinx_thebe")]
+    app.registry.css_files[:] = [(name, options) for name, options in app.registry.css_files if name != "sphinx-thebe.css"]
+
+
+def escape_bars(app, what, name, thing, options, lines) -> None:
+    """Bars mean absolute values and orders in symvi's docstrings; in reStructuredText they would mark a substitution."""
+    lines[:] = ["".join(part if part.startswith("`") else part.replace("|", r"\|") for part in re.split(r"(``.*?``|`[^`]*`)", line)) for line in lines]
+
+
+def setup(app) -> dict:
+    app.connect("config-inited", drop_thebe)
+    app.connect("build-finished", copy_mathjax)
+    app.connect("autodoc-process-docstring", escape_bars)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,369 @@
+"""The claims ledger: what is recorded, shown, raised and compared."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from symvi import ledger
+from symvi.estimates import Estimate
+
+
+@pytest.fixture(autouse=True)
+def claims(tmp_path, monkeypatch):
+    """A fresh ledger folder, and no chapter begun."""
+    monkeypatch.setenv("SYMVI_CLAIMS", str(tmp_path / "claims"))
+    monkeypatch.setattr(ledger, "_RUN", {})
+    return tmp_path / "claims"
+
+
+def record(folder, monkeypatch, claim_id="own-a", holds=True, chapter="01-test", **rest):
+    """A ledger in `folder` with one claim."""
+    monkeypatch.setenv("SYMVI_CLAIMS", str(folder))
+    ledger.begin(chapter)
+    ledger.claim(claim_id, "a statement", holds, asserted=False, **{"n": 1, **rest})
+    return folder
+
+
+def test_a_claim_survives_writing_and_reading(claims, capsys):
+    ledger.begin("03-mode-seeking")
+    ledger.claim(
+        "sec-3",
+        "The threshold is linear in s",
+        np.bool_(True),
+        paper="about 5 at s = 1 (Fig. 3)",
+        caveat="one start only",
+        tolerance={"alpha": 0.1},
+        alpha=4.8412345678,
+        seeds=np.int64(10),
+        exact=np.True_,
+        start="left",
+        gap=Estimate(1.23456789, 0.0123456789, "lower"),
+        interval=(-1, 2.5),
+        slopes=np.array([0.5, -1.5]),
+        several=[Estimate(1.0, 0.1, "exact"), (0.0, 1.0), 3],
+        small=jnp.float32(0.5),
+        zero=-0.0,
+    )
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1 and line.startswith("≈ reproduced with a caveat: sec-3. The threshold")
+    assert "[paper: about 5 at s = 1 (Fig. 3)]" in line and "alpha = 4.841" in line and "exact = yes" in line
+    (read,) = ledger.read_ledger(claims)
+    assert read == ledger._RUN["claims"][0]
+    assert read.numbers == {
+        "alpha": 4.84123,
+        "seeds": 10,
+        "exact": True,
+        "start": "left",
+        "gap": Estimate(1.23457, 0.0123457, "lower"),
+        "interval": (-1.0, 2.5),
+        "slopes": [0.5, -1.5],
+        "several": [Estimate(1.0, 0.1, "exact"), (0.0, 1.0), 3],
+        "small": 0.5,
+        "zero": 0.0,
+    }
+    assert read.chapter == "03-mode-seeking" and read.tolerance == {"alpha": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("holds", "improved", "caveat", "verdict"),
+    [
+        (True, False, None, "reproduced"),
+        (True, False, "but", "reproduced with a caveat"),
+        (True, True, "but", "improved"),
+        (False, True, "but", "not reproduced"),
+        (False, False, None, "not reproduced"),
+    ],
+)
+def test_verdict_is_computed(claims, monkeypatch, holds, improved, caveat, verdict):
+    record(claims, monkeypatch, holds=holds, improved=improved, caveat=caveat)
+    assert ledger.read_ledger(claims)[0].verdict == verdict == ledger.verdict(holds, caveat, improved)
+
+
+def test_an_asserted_claim_that_fails_is_recorded_then_raises(claims):
+    ledger.begin("01-test")
+    with pytest.raises(AssertionError, match=r"asserted claim does not hold.*own-a.*x = 3"):
+        ledger.claim("own-a", "x is two", False, x=3)
+    assert ledger.read_ledger(claims)[0].verdict == "not reproduced"
+
+
+def test_the_old_file_stays_until_the_first_claim(claims, monkeypatch):
+    record(claims, monkeypatch, "own-old")
+    before = (claims / "01-test.json").read_text()
+    ledger.begin("01-test")
+    assert (claims / "01-test.json").read_text() == before
+    ledger.claim("own-new", "new", True, n=1)
+    assert [c.id for c in ledger.read_ledger(claims)] == ["own-new"]
+
+
+def test_the_file_is_the_same_for_the_same_claims(claims, monkeypatch):
+    texts = []
+    for order in ({"a": 1.0, "b": 2.0}, {"b": 2.0, "a": 1.0 + 1e-9}):
+        record(claims, monkeypatch, **order)
+        texts.append((claims / "01-test.json").read_bytes())
+    assert texts[0] == texts[1] and texts[0].endswith(b"\n")
+    assert [path.name for path in claims.iterdir()] == ["01-test.json"]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(claims, monkeypatch):
+    record(claims, monkeypatch, "own-old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(ledger.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        record(claims, monkeypatch, "own-new")
+    assert [path.name for path in claims.iterdir()] == ["01-test.json"]
+    assert ledger.read_ledger(claims)[0].id == "own-old"
+
+
+def test_without_the_variable_claims_go_to_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("SYMVI_CLAIMS")
+    monkeypatch.chdir(tmp_path)
+    ledger.begin("01-test")
+    monkeypatch.chdir("/")  # a later change of folder does not move the chapter's file
+    ledger.claim("own-a", "a", True, n=1)
+    assert (tmp_path / "claims" / "01-test.json").is_file()
+
+
+def test_claim_before_begin():
+    with pytest.raises(ValueError, match=r"claim: expected an open chapter, got none; call symvi.ledger.begin"):
+        ledger.claim("own-a", "a", True, n=1)
+
+
+@pytest.mark.parametrize("chapter", ["", "book/01-test", "01-test.ipynb", "01 Test", None, "-a", 3])
+def test_bad_chapter_names(chapter):
+    with pytest.raises(ValueError, match=r"chapter: expected lower-case.*got .*; pass the notebook's stem"):
+        ledger.begin(chapter)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "numbers", "message"),
+    [
+        (("thm-9.9", "a", True), {}, r"claim_id: expected one of the paper's ids .*got 'thm-9.9'"),
+        ((3, "a", True), {}, r"claim_id: expected .*got 3"),
+        (("own-", "a", True), {}, r"claim_id: expected .*got 'own-'"),
+        (("own-a", "  ", True), {}, r"statement: expected a non-empty string, got '  '"),
+        (("own-a", None, True), {}, r"statement: expected a non-empty string, got None"),
+        (("own-a", "a", True), {"caveat": ""}, r"caveat: expected a non-empty string or None"),
+        (("own-a", "a", True), {"caveat": True}, r"caveat: expected a non-empty string or None, got True"),
+        (("own-a", "a", True), {"paper": 5}, r"paper: expected a non-empty string or None, got 5"),
+        (("own-a", "a", 1), {}, r"holds: expected a bool, got 1; compute it"),
+        (("own-a", "a", np.array([True])), {}, r"holds: expected a bool"),
+        (("own-a", "a", True), {"improved": "yes"}, r"improved: expected a bool, got 'yes'"),
+        (("own-a", "a", True), {"x": float("nan")}, r"x: expected finite numbers, got nan"),
+        (("own-a", "a", True), {"x": jnp.inf}, r"x: expected finite numbers, got inf"),
+        (("own-a", "a", True), {"x": Estimate(float("inf"), 0.0, "exact")}, r"x: expected finite numbers"),
+        (("own-a", "a", True), {"x": Estimate(1.0, float("nan"), "exact")}, r"x: expected std_error >= 0"),
+        (("own-a", "a", True), {"x": Estimate(1.0, 0.1, "sure")}, r"x: expected std_error >= 0 and a kind among exact"),
+        (("own-a", "a", True), {"x": (2.0, 1.0)}, r"x: expected an interval .*low <= high, got \(2.0, 1.0\)"),
+        (("own-a", "a", True), {"x": (1.0, 2.0, 3.0)}, r"x: expected an interval"),
+        (("own-a", "a", True), {"x": ("a", "b")}, r"x: expected an interval"),
+        (("own-a", "a", True), {"x": np.ones((2, 2))}, r"x: expected a float, int, bool, str, Estimate, .*got ArrayImpl|ndarray"),
+        (("own-a", "a", True), {"x": 1j}, r"x: expected a float.*got complex"),
+        (("own-a", "a", True), {"x": None}, r"x: expected a float.*got NoneType"),
+        (("own-a", "a", True), {"tolerance": -1.0}, r"tolerance: expected numbers >= 0, got -1.0"),
+        (("own-a", "a", True), {"tolerance": "5%"}, r"tolerance: expected numbers >= 0"),
+        (("own-a", "a", True), {"x": 1.0, "tolerance": {"y": 0.1}}, r"tolerance: expected names among \['n', 'x'\], got \['y'\]"),
+        (("own-a", "a", True), {"x": 1.0, "tolerance": {"x": float("nan")}}, r"tolerance: expected numbers >= 0"),
+    ],
+)
+def test_bad_claims(claims, arguments, numbers, message):
+    ledger.begin("01-test")
+    with pytest.raises(ValueError, match=message):
+        ledger.claim(*arguments, **{"n": 1, **numbers})
+    assert ledger.read_ledger(claims) == []
+
+
+def test_a_claim_needs_numbers():
+    ledger.begin("01-test")
+    with pytest.raises(ValueError, match=r"claim 'own-a': expected numbers, got none; pass what was measured"):
+        ledger.claim("own-a", "a", True, paper="5")
+
+
+def test_an_id_comes_once_in_a_chapter(claims):
+    ledger.begin("01-test")
+    ledger.claim("own-a", "a", True, n=1)
+    with pytest.raises(ValueError, match=r"expected an id not yet used in 01-test, got 'own-a' again"):
+        ledger.claim("own-a", "b", True, n=1)
+
+
+@pytest.mark.parametrize("break_it", [lambda row: row.update(verdict="improved"), lambda row: row.pop("holds"), lambda row: row.update(numbers={"x": {}})])
+def test_a_typed_verdict_or_a_broken_file_is_refused(claims, monkeypatch, break_it):
+    record(claims, monkeypatch)
+    file = claims / "01-test.json"
+    content = json.loads(file.read_text())
+    break_it(content["claims"][0])
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"01-test.json: expected a file that symvi.claim wrote.*; run the chapter again"):
+        ledger.read_ledger(claims)
+
+
+def test_half_a_file_is_refused(claims, monkeypatch):
+    record(claims, monkeypatch)
+    file = claims / "01-test.json"
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(ValueError, match=r"01-test.json: expected"):
+        ledger.read_ledger(claims)
+
+
+def compared(tmp_path, monkeypatch, fresh: dict, committed: dict):
+    return ledger.compare(record(tmp_path / "fresh", monkeypatch, **fresh), record(tmp_path / "committed", monkeypatch, **committed))
+
+
+@pytest.mark.parametrize(
+    ("fresh", "committed"),
+    [
+        ({"x": 1.04}, {"x": 1.0}),
+        ({"x": 100}, {"x": 103}),
+        ({"x": 1}, {"x": 1.01}),
+        ({"x": 3e-13}, {"x": 1e-15}),
+        ({"x": 1.4, "tolerance": 0.5}, {"x": 1.0, "tolerance": 0.5}),
+        ({"x": 0.3}, {"x": -0.1, "tolerance": {"x": 0.5}}),
+        ({"x": (-0.01, 1.0)}, {"x": (0.02, 1.02)}),
+        ({"x": [1.0, 2.0]}, {"x": [1.04, 2.0]}),
+        ({"x": Estimate(1.23456, 0.0, "exact")}, {"x": Estimate(1.23457, 0.0, "exact")}),
+        ({"x": Estimate(1.0, 0.3, "exact")}, {"x": Estimate(2.9, 0.4, "exact")}),
+        ({"x": Estimate(1.0, 0.0, "exact")}, {"x": Estimate(1.0, 0.0, "exact")}),
+        ({"x": Estimate(1.0, 0.0, "exact")}, {"x": Estimate(2.0, 0.0, "exact"), "tolerance": {"x": 1.5}}),
+        ({"x": "left", "y": True}, {"x": "left", "y": True}),
+    ],
+)
+def test_runs_that_agree(tmp_path, monkeypatch, fresh, committed):
+    assert compared(tmp_path, monkeypatch, fresh, committed) == []
+
+
+@pytest.mark.parametrize(
+    ("fresh", "committed", "message"),
+    [
+        ({"x": 1.06}, {"x": 1.0}, "01-test/own-a: x was 1, is 1.06"),
+        ({"x": 1.4, "tolerance": 0.5}, {"x": 1.0}, "x was 1, is 1.4"),
+        ({"x": -1.0}, {"x": 1.0}, "x was 1, is -1"),
+        ({"x": 0.3}, {"x": -0.1, "tolerance": {"x": 0.3}}, "x was -0.1, is 0.3"),
+        ({"x": (0.0, 1.0)}, {"x": (0.1, 1.0)}, r"x was [0.1, 1], is [0, 1]"),
+        ({"x": Estimate(1.0, 0.3, "exact")}, {"x": Estimate(3.1, 0.4, "exact")}, "x was 3.1 "),
+        ({"x": Estimate(1.0, 0.3, "lower")}, {"x": Estimate(1.0, 0.3, "exact")}, "(lower bound)"),
+        ({"x": Estimate(1.0, 0.3, "lower")}, {"x": 1.0}, "x was 1, is"),
+        ({"x": [1.0, 2.0]}, {"x": [1.1, 2.0]}, "x was 1.1, 2, is 1, 2"),
+        ({"x": [1.0]}, {"x": [1.0, 2.0]}, "x was 1, 2, is 1"),
+        ({"x": True}, {"x": 1}, "x was 1, is yes"),
+        ({"x": "left"}, {"x": "right"}, "x was right, is left"),
+        ({"x": 1.0}, {}, "x only in the fresh ledger"),
+        ({}, {"x": 1.0}, "x only in the committed ledger"),
+        ({"holds": False}, {}, "verdict 'reproduced' became 'not reproduced'"),
+        ({"caveat": "but"}, {}, "verdict 'reproduced' became 'reproduced with a caveat'"),
+    ],
+)
+def test_runs_that_differ(tmp_path, monkeypatch, fresh, committed, message):
+    (line,) = compared(tmp_path, monkeypatch, fresh, committed)
+    assert message in line
+
+
+def test_a_missing_claim_is_a_difference_on_either_side(tmp_path, monkeypatch):
+    lines = compared(tmp_path, monkeypatch, {"claim_id": "own-a"}, {"claim_id": "own-b"})
+    assert lines == ["01-test/own-a: only in the fresh ledger", "01-test/own-b: only in the committed ledger"]
+    assert ledger.compare(tmp_path / "fresh", tmp_path / "nothing") == ["01-test/own-a: only in the fresh ledger"]
+
+
+def test_command_line(tmp_path, monkeypatch, capsys):
+    fresh, same = record(tmp_path / "a", monkeypatch, x=1.0), record(tmp_path / "b", monkeypatch, x=1.0)
+    other = record(tmp_path / "c", monkeypatch, x=2.0)
+    capsys.readouterr()
+    assert ledger.main(["compare", str(fresh), str(same)]) == 0
+    assert capsys.readouterr().out == "claims: 1 fresh records agree with the committed ones\n"
+    assert ledger.main(["compare", str(fresh), str(other)]) == 1
+    assert capsys.readouterr().out == "01-test/own-a: x was 2, is 1\n"
+    assert ledger.main(["compare", str(fresh)]) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_command_line_exit_code(tmp_path, monkeypatch):
+    fresh, other = record(tmp_path / "a", monkeypatch, x=1.0), record(tmp_path / "c", monkeypatch, x=2.0)
+    run = subprocess.run([sys.executable, "-m", "symvi.ledger", "compare", str(fresh), str(other)], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (1, "01-test/own-a: x was 2, is 1\n")
+
+
+class Page(HTMLParser):
+    """Collects tags and text; fails on a tag that is closed out of order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.ids, self.links, self.words = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "br":
+            self.open.append(tag)
+        self.ids += [v for k, v in attrs if k == "id"]
+        self.links += [v for k, v in attrs if k == "href"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_box_has_an_anchor_and_no_colours(claims, monkeypatch):
+    record(claims, monkeypatch, "thm-3.1", paper="a < b & c", caveat='"quoted"', x_low=1.0)
+    (made,) = ledger.read_ledger(claims)
+    html = made._repr_html_()
+    page = Page(html)
+    assert page.ids == ["claim-thm-3.1"] and "style=" not in html
+    text = " ".join(page.words)
+    assert "a < b & c" in text and '"quoted"' in text and "x low:  1" in text and "reproduced with a caveat" in text
+    assert repr(made).count("\n") == 0 and "Caveat" in repr(made)
+
+
+def test_the_table_links_to_the_box(claims, monkeypatch):
+    record(claims, monkeypatch, "thm-3.1", chapter="02-b", x=Estimate(1.0, 0.1, "upper"), caveat="<b>")
+    record(claims, monkeypatch, "own-a", chapter="03-c", holds=False)
+    page = Page(ledger.table(ledger.read_ledger(claims)))
+    assert page.links == ["02-b.html#claim-thm-3.1", "03-c.html#claim-own-a"]
+    text = " ".join(page.words)
+    assert "1 [0.804, 1.196] (upper bound)" in text and "not reproduced" in text and "The paper reports" not in text
+    record(claims, monkeypatch, "sec-3", chapter="03-c", paper="about 5")
+    text = " ".join(Page(ledger.table(ledger.read_ledger(claims))).words)
+    assert "The paper reports" in text and "about 5" in text and "no number" in text
+    assert "No claims recorded" in ledger.table([])
+
+
+def test_in_a_notebook_the_box_is_displayed_and_nothing_printed(claims, tmp_path):
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell as S\n"
+        "from IPython.utils.capture import capture_output\n"
+        "shell = S.instance()\n"
+        "with capture_output() as out:\n"
+        "    shell.run_cell(\"from symvi import ledger; ledger.begin('01-a'); ledger.claim('own-a', 'a', True, n=1)\")\n"
+        "assert out.stdout == '' and out.stderr == '', out.stdout + out.stderr\n"
+        "(shown,) = out.outputs\n"
+        "assert 'id=\"claim-own-a\"' in shown.data['text/html'] and 'own-a' in shown.data['text/plain']\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+
+
+def test_inside_ipython_the_record_is_displayed(claims, monkeypatch, capsys):
+    IPython = pytest.importorskip("IPython")
+    shown = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: object())
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    ledger.begin("01-test")
+    ledger.claim("own-a", "a", True, n=1)
+    assert shown == ledger.read_ledger(claims) and capsys.readouterr().out == ""
+
+
+COMMITTED = Path(__file__).parents[1] / "book" / "claims"
+
+
+def test_the_committed_ledger_can_be_read_and_holds_the_papers_claims_once():
+    ids = [c.id for c in ledger.read_ledger(COMMITTED) if c.id in ledger.PAPER_IDS]
+    assert sorted(ids) == sorted(set(ledger.PAPER_IDS) - {"tab-1"})
