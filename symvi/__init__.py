@@ -9,7 +9,7 @@ with warnings.catch_warnings():  # ArviZ announces its next major version at eve
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as _arviz  # noqa: F401
 
-from symvi import data, diagnostics, ledger, permanents, plots
+from symvi import data, diagnostics, ledger, mode_seeking, permanents, plots
 from symvi.diagnostics import align
 from symvi.estimates import Estimate
 from symvi.guides import AutoSymmetrizedNormal
@@ -46,6 +46,7 @@ __all__ = [
     "fit",
     "grid_posterior",
     "ledger",
+    "mode_seeking",
     "nuts",
     "orbit_information",
     "permanents",
