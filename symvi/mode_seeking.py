@@ -143,11 +143,11 @@ def midpoint_threshold(coordinates: float) -> float:
 
 
 @partial(jax.jit, static_argnames=("dim", "coordinates", "num_samples", "steps"))
-def _descend(alphas, s, loc, keys, dim, coordinates, num_samples, steps, learning_rate):
+def _descend(alphas, s, loc, scale, keys, dim, coordinates, num_samples, steps, learning_rate):
     u = jnp.where(jnp.arange(dim) < coordinates, coordinates**-0.5, 0.0)
     adam = optax.adam(1.0)
 
-    def one(alpha, loc, key):
+    def one(alpha, loc, scale, key):
         def loss(theta, key):
             scale = jnp.exp(theta[1])
             w = theta[0] + scale * jax.random.normal(key, (num_samples, dim))
@@ -160,11 +160,11 @@ def _descend(alphas, s, loc, keys, dim, coordinates, num_samples, steps, learnin
             update, adam_state = adam.update(jax.grad(loss)(theta, k), adam_state)
             return (jax.tree.map(lambda t, d: t + learning_rate * d, theta, update), adam_state, key), None
 
-        theta = (loc, jnp.full(dim, jnp.log(s)))
+        theta = (loc, jnp.log(scale))
         (theta, _, _), _ = jax.lax.scan(step, (theta, adam.init(theta), key), length=steps)
         return theta[0], jnp.exp(theta[1])
 
-    return jax.vmap(one)(alphas, loc, keys)
+    return jax.vmap(one)(alphas, loc, scale, keys)
 
 
 def monte_carlo(alphas, *, s: float = 1.0, dim: int = 2, coordinates: int = 1, start: str = "mode", num_samples: int = 5000, steps: int = 3000, learning_rate: float = 1e-2, seed: int = 0) -> tuple:
@@ -175,11 +175,11 @@ def monte_carlo(alphas, *, s: float = 1.0, dim: int = 2, coordinates: int = 1, s
     alphas : array (A,)
         Distances between the modes (not divided by s).
     s : float
-        Standard deviation of each component, and of q at the start.
+        Standard deviation of each component.
     dim, coordinates : int
         Dimension d, and r: in how many coordinates the modes differ.
     start : "mode" or "midpoint"
-        Where the mean of q starts.
+        q starts as the first component, or half-way with the variances of the target.
 
     Returns
     -------
@@ -199,7 +199,8 @@ def monte_carlo(alphas, *, s: float = 1.0, dim: int = 2, coordinates: int = 1, s
         raise ValueError(f"s: expected a positive standard deviation, got {s!r}; pass for example 1.0")
     alphas = jnp.asarray(alphas, float)
     u = jnp.where(jnp.arange(dim) < coordinates, coordinates**-0.5, 0.0)
-    loc = jnp.outer(alphas, u) * (0.5 if start == "midpoint" else 0.0)
+    half = jnp.outer(alphas, u) * (0.5 if start == "midpoint" else 0.0)
+    start_scale = jnp.sqrt(s**2 + half**2)  # half-way with variance s^2, noise alone would decide which mode is taken
     keys = jax.random.split(seed_to_key(seed), len(alphas))
-    loc, scale = _descend(alphas, s, loc, keys, dim, coordinates, num_samples, steps, learning_rate)
+    loc, scale = _descend(alphas, s, half, start_scale, keys, dim, coordinates, num_samples, steps, learning_rate)
     return np.asarray(loc), np.asarray(scale)

@@ -1,4 +1,4 @@
-"""Sphinx extension: the built site needs no network, and docstrings may write |G|.
+"""Sphinx extension: the built site needs no network; docstrings may write |G|; proofs fold.
 
 MathJax is copied into the site from the PyPI package django-static-mathjax, and the scripts of sphinx-thebe (live code cells from a
 CDN, which this book does not use) are kept out of the pages.
@@ -10,6 +10,9 @@ import re
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
+
+from docutils import nodes
+from sphinx_proof.nodes import proof_node
 
 # What tex-mml-chtml.js fetches on demand: TeX packages, fonts, and what its menu and screen-reader support ask for.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex", "output/chtml/fonts/woff-v2", "a11y", "ui", "sre/mathmaps/en.json", "sre/mathmaps/base.json")
@@ -42,8 +45,17 @@ def escape_bars(app, what, name, thing, options, lines) -> None:
     lines[:] = ["".join(part if part.startswith("`") else part.replace("|", r"\|") for part in re.split(r"(``.*?``|`[^`]*`)", line)) for line in lines]
 
 
+def title_folded_proofs(app, doctree) -> None:
+    """sphinx-proof gives a proof no title, without which sphinx-togglebutton cannot fold it and fails in the browser."""
+    for proof in doctree.findall(proof_node):
+        box = proof[0]
+        if "dropdown" in box["classes"]:
+            box.insert(0, nodes.paragraph("", "Full proof", classes=["admonition-title"]))
+
+
 def setup(app) -> dict:
     app.connect("config-inited", drop_thebe)
     app.connect("build-finished", copy_mathjax)
+    app.connect("doctree-read", title_folded_proofs)
     app.connect("autodoc-process-docstring", escape_bars)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
