@@ -36,14 +36,14 @@ test: $(READY)
 	$(BIN)/python -m pytest tests -n logical --cov=symvi --cov-fail-under=95
 	rm -rf $(FRESH_CLAIMS)
 	SYMVI_CLAIMS=$(FRESH_CLAIMS) $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
-	$(BIN)/python -m symvi.ledger compare $(FRESH_CLAIMS) book/claims
+	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.ledger compare $(FRESH_CLAIMS) book/claims
 
 # The built pages in headless Chromium, with the network blocked.
 check-pages: $(READY)
 	$(BIN)/python -m pytest tests/browser
 
 bench: $(READY)
-	$(BIN)/python -m pytest tests/benchmarks -s
+	$(BIN)/python tests/benchmarks/bench_fit.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }

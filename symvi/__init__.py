@@ -9,7 +9,7 @@ with warnings.catch_warnings():  # ArviZ announces its next major version at eve
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as _arviz  # noqa: F401
 
-from symvi import data, diagnostics, ledger, mode_seeking, permanents, plots
+from symvi import data, diagnostics, distances, ledger, mode_seeking, permanents, plots
 from symvi.diagnostics import align
 from symvi.estimates import Estimate
 from symvi.guides import AutoSymmetrizedNormal
@@ -42,6 +42,7 @@ __all__ = [
     "claim",
     "data",
     "diagnostics",
+    "distances",
     "elbo",
     "fit",
     "grid_posterior",
