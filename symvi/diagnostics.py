@@ -61,7 +61,7 @@ def align(samples: dict, reference: dict, symmetry: Symmetry) -> dict:
                 rows = {name: np.asarray(value) for name, value in act(_element(symmetry, group.name, perm, sign), rows).items()}
         if not moved:
             break
-    return {name: value.reshape(*batch, *reference[name].shape) for name, value in rows.items()}
+    return {name: value.reshape((*batch, *reference[name].shape)) for name, value in rows.items()}
 
 
 def _element(symmetry, name, perm, sign) -> Element:
