@@ -171,8 +171,10 @@ class Symmetry:
             if group.name not in g.perms or jnp.shape(g.perms[group.name]) != (group.size,):
                 got = jnp.shape(g.perms[group.name]) if group.name in g.perms else "none"
                 raise ValueError(f"group element: expected a permutation of shape ({group.size},) for {group.name!r}, got {got}; draw one with sample(key, 1) and index it, or use jax.vmap over a batch")
-            if self.signed and jnp.shape(g.signs.get(group.name)) != (group.size,):
-                raise ValueError(f"group element: expected signs of shape ({group.size},) for {group.name!r}, got {jnp.shape(g.signs.get(group.name))}; take elements from this signed group")
+            sign = g.signs.get(group.name)
+            if self.signed and (sign is None or jnp.shape(sign) != (group.size,)):
+                got = "none" if sign is None else jnp.shape(sign)
+                raise ValueError(f"group element: expected signs of shape ({group.size},) for {group.name!r}, got {got}; take elements from this signed group")
             for name, axis in group.axes:
                 if name not in params or params[name].ndim <= axis or params[name].shape[axis] != group.size:
                     got = params[name].shape if name in params else "no such parameter"

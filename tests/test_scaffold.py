@@ -148,8 +148,15 @@ class TestNotebook:
 
     def test_figures_have_alt_text(self, path):
         """A cell that shows a figure says in words what it shows."""
-        silent = [c["id"] for c in code_cells(path) if re.search(r"plt\.(subplots|figure)\(|\.plot_\w+\(", source(c)) and "glue(" not in source(c) and "to_jshtml" not in source(c)
-                  and not re.search(r"plt\.close\(", source(c)) and not c["metadata"].get("mystnb", {}).get("image", {}).get("alt")]
+        silent = [
+            c["id"]
+            for c in code_cells(path)
+            if re.search(r"plt\.(subplots|figure)\(|\.plot_\w+\(", source(c))
+            and "glue(" not in source(c)
+            and "to_jshtml" not in source(c)
+            and not re.search(r"plt\.close\(", source(c))
+            and not c["metadata"].get("mystnb", {}).get("image", {}).get("alt")
+        ]
         assert silent == []
 
 
