@@ -9,9 +9,9 @@ with warnings.catch_warnings():  # ArviZ announces its next major version at eve
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as _arviz  # noqa: F401
 
-from symvi import data, diagnostics, distances, ledger, mode_seeking, permanents, plots
+from symvi import data, diagnostics, distances, information, ledger, mode_seeking, overlaps, permanents, plots, scaling
 from symvi.diagnostics import align
-from symvi.estimates import Estimate
+from symvi.estimates import Bounds, Estimate, Interval, mean_interval
 from symvi.guides import AutoSymmetrizedNormal
 from symvi.information import orbit_information
 from symvi.ledger import claim
@@ -20,7 +20,8 @@ from symvi.networks import MLP
 from symvi.posteriors import MeanField, Symmetrized
 from symvi.symmetry import Element, Symmetry, UnitGroup, swap
 from symvi.truth import GridPosterior, grid_posterior, nuts
-from symvi.vi import Fit, elbo, fit, predict
+from symvi.unit_normal import UnitNormal
+from symvi.vi import Fit, Monitor, elbo, fit, predict
 
 __version__ = "0.1.0"
 
@@ -28,16 +29,20 @@ __all__ = [
     "BNN",
     "MLP",
     "AutoSymmetrizedNormal",
+    "Bounds",
     "Categorical",
     "Element",
     "Estimate",
     "Fit",
     "Gaussian",
     "GridPosterior",
+    "Interval",
     "MeanField",
+    "Monitor",
     "Symmetrized",
     "Symmetry",
     "UnitGroup",
+    "UnitNormal",
     "align",
     "claim",
     "data",
@@ -46,12 +51,16 @@ __all__ = [
     "elbo",
     "fit",
     "grid_posterior",
+    "information",
     "ledger",
+    "mean_interval",
     "mode_seeking",
     "nuts",
     "orbit_information",
+    "overlaps",
     "permanents",
     "plots",
     "predict",
+    "scaling",
     "swap",
 ]

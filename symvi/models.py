@@ -22,8 +22,9 @@ class Gaussian:
     scale: float | None = None
 
     def __post_init__(self):
-        if self.scale is not None and not self.scale > 0:
-            raise ValueError(f"scale: expected a positive number or None, got {self.scale!r}; pass the noise standard deviation, or None to infer it")
+        scale = np.asarray(self.scale)
+        if self.scale is not None and not (scale.ndim == 0 and scale.dtype.kind in "fiu" and 0 < scale < np.inf):
+            raise ValueError(f"scale: expected a positive finite number or None, got {self.scale!r}; pass the noise standard deviation, or None to infer it")
 
     def distribution(self, outputs, params) -> dist.Distribution:
         """The distribution of y given network outputs ``(N, d_out)``: batch shape (N,), event shape (d_out,)."""

@@ -31,7 +31,6 @@ def log_normal(value, loc, scale):
     return -0.5 * z * z - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["loc", "scale"], meta_fields=["symmetry"])
 @dataclass(frozen=True)
 class MeanField:
     """A Gaussian with independent weights: q(w) = prod_k N(w_k; loc_k, scale_k^2). A pytree.
@@ -39,7 +38,7 @@ class MeanField:
     Parameters
     ----------
     loc, scale : dict of arrays
-        Same names and shapes; scale > 0.
+        Same names and shapes, finite; scale > 0.
     symmetry : Symmetry
         The group that :class:`Symmetrized` averages over; parameters that it does not move may be present.
     """
@@ -51,18 +50,25 @@ class MeanField:
     def __post_init__(self):
         leaves = jax.tree.leaves((self.loc, self.scale))
         if not all(isinstance(leaf, (jax.Array, np.ndarray, float, int)) for leaf in leaves) or not is_concrete(*leaves):
-            return  # rebuilt inside a transformation
+            return  # made inside a transformation
         loc, scale = ({k: np.shape(v) for k, v in side.items()} for side in (self.loc, self.scale))
         if loc != scale:
             raise ValueError(f"scale: expected names and shapes of loc {loc}, got {scale}; pass one scale for each loc")
+        for name in loc:
+            if not np.all(np.isfinite(self.loc[name])):
+                raise ValueError(f"loc[{name!r}]: expected finite numbers, got NaN or infinity; pass means")
+            if not np.all((np.asarray(self.scale[name]) > 0) & np.isfinite(self.scale[name])):
+                raise ValueError(f"scale[{name!r}]: expected positive finite numbers, got down to {np.min(self.scale[name]):g}, up to {np.max(self.scale[name]):g}; pass standard deviations")
 
     def sample(self, key, num: int) -> dict:
         """`num` independent draws: a dict of arrays of shape ``(num, *shape)``."""
         num = positive_int("num", num)
-        return {
-            name: loc + self.scale[name] * jax.random.normal(jax.random.fold_in(key, i), (num, *jnp.shape(loc)), jnp.result_type(loc))
-            for i, (name, loc) in enumerate(sorted(self.loc.items()))
-        }
+        noise = {name: jax.random.normal(jax.random.fold_in(key, i), (num, *jnp.shape(loc)), jnp.result_type(loc)) for i, (name, loc) in enumerate(sorted(self.loc.items()))}
+        return jax.vmap(self.from_noise)(noise)
+
+    def from_noise(self, noise: dict) -> dict:
+        """The draw that standard normal `noise` (one array for each array of weights) gives: loc + scale * noise."""
+        return {name: loc + self.scale[name] * noise[name] for name, loc in self.loc.items()}
 
     def log_prob(self, params: dict) -> jax.Array:
         """log q(w) in nats. Leading batch axes of `params` are kept: ``(num, *shape)`` gives ``(num,)``."""
@@ -72,24 +78,47 @@ class MeanField:
             total = total + terms.sum(axis=tuple(range(terms.ndim - jnp.ndim(loc), terms.ndim)))
         return total
 
+    def unit_log_density(self, units, name: str | None = None) -> jax.Array:
+        """log q_i(u_j) for own unit vectors `units` of shape ``(m, d)``: shape ``(n, m)``."""
+        loc, scale = (self.symmetry.own_units(p, name) for p in (self.loc, self.scale))
+        return log_normal(units[None, :, :], loc[:, None, :], scale[:, None, :]).sum(-1)
+
+    def rest_log_prob(self, params: dict) -> jax.Array:
+        """log q of the weights that no group moves."""
+        return sum((log_normal(params[k], loc, self.scale[k]).sum() for k, loc in self.symmetry.rest(self.loc).items()), start=jnp.zeros(()))
+
     def entropy(self) -> jax.Array:
         """H(q) in nats, in closed form: a scalar."""
         return sum(jnp.log(s).sum() + 0.5 * jnp.size(s) * math.log(2 * math.pi * math.e) for s in self.scale.values())
 
 
-def log_unit_densities(q: MeanField, params: dict) -> jax.Array:
+def register_posterior(cls, fields: tuple) -> None:
+    """Make `cls` a pytree of `fields`. It is rebuilt without checks: a gradient with respect to q is a `cls` too, with any sign."""
+
+    def flatten(q):
+        return tuple((jax.tree_util.GetAttrKey(k), getattr(q, k)) for k in fields), q.symmetry
+
+    def rebuild(symmetry, children):
+        q = object.__new__(cls)
+        q.__dict__.update(zip(fields, children, strict=True), symmetry=symmetry)
+        return q
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, rebuild)
+
+
+register_posterior(MeanField, ("loc", "scale"))
+
+
+def log_unit_densities(q: MeanField, params: dict, name: str | None = None) -> jax.Array:
     """The matrix log A[i, j] = log q_i(u_j), shape ``(n, n)``: unit vector j of `params` under unit i of `q`.
 
-    For a signed group, log of the mean over the two signs of u_j. `q` must have one unit group.
+    For a signed group, log of the mean over the two signs of u_j. With several unit groups, `name` says which, and the
+    unit vectors are those of :meth:`Symmetry.own_units`.
     """
-    loc, scale, u = (q.symmetry.units(p) for p in (q.loc, q.scale, params))
-
-    def density(v):
-        return log_normal(v[None, :, :], loc[:, None, :], scale[:, None, :]).sum(-1)
-
+    u = q.symmetry.own_units(params, name)
     if not q.symmetry.signed:
-        return density(u)
-    return jnp.logaddexp(density(u), density(-u)) - math.log(2)
+        return q.unit_log_density(u, name)
+    return jnp.logaddexp(q.unit_log_density(u, name), q.unit_log_density(-u, name)) - math.log(2)
 
 
 def log_symmetrized(q: MeanField, params: dict) -> jax.Array:
@@ -100,14 +129,14 @@ def log_symmetrized(q: MeanField, params: dict) -> jax.Array:
     """
     group = q.symmetry
     if len(group.groups) == 1 and group.groups[0].size <= MAX_EXACT:
-        rest = MeanField(group.rest(q.loc), group.rest(q.scale)).log_prob(params)
+        rest = q.rest_log_prob(params)
         return log_permanent(log_unit_densities(q, params)) - math.lgamma(group.groups[0].size + 1) + rest
     if group.order > MAX_SUMMED:
         raise ValueError(
             f"exact: expected one hidden layer of n <= {MAX_EXACT} units or |G| <= {MAX_SUMMED}, got widths {[g.size for g in group.groups]} "
-            f"(log |G| = {group.log_order:.1f} nats); use symmetrize='infonce' or method='infonce'"
+            f"(log |G| = {group.log_order:.1f} nats); use symmetrize='pairwise' or method='guided'"
         )
-    copies = jax.vmap(lambda g: q.log_prob(group.act(g, params)))(group.elements())  # G is a group: summing over g or its inverse is the same
+    copies = jax.vmap(lambda g: q.log_prob(group.act(g, params)), axis_size=group.order)(group.elements())  # G is a group: summing over g or its inverse is the same
     return log_sum_exp(copies, axis=0) - group.log_order
 
 
@@ -136,7 +165,7 @@ class Symmetrized(dist.Distribution):
     def __init__(self, base: MeanField, order: tuple | None = None, *, validate_args=None):
         self.base = base
         self.order = tuple(sorted(base.loc)) if order is None else tuple(order)
-        if set(self.order) != set(base.loc):
+        if sorted(self.order) != sorted(base.loc):
             raise ValueError(f"order: expected the names {sorted(base.loc)}, got {self.order}; name each parameter once")
         super().__init__((), (sum(int(np.prod(np.shape(v))) for v in base.loc.values()),), validate_args=validate_args)
 
@@ -156,7 +185,7 @@ class Symmetrized(dist.Distribution):
         num = max(1, math.prod(sample_shape)) if flat else positive_int("num", sample_shape)
         k_base, k_group = jax.random.split(key)
         draws = jax.vmap(self.symmetry.act)(self.symmetry.sample(k_group, num), self.base.sample(k_base, num))
-        return self._flatten(draws).reshape(*sample_shape, *self.event_shape) if flat else draws
+        return self._flatten(draws)[: math.prod(sample_shape)].reshape(*sample_shape, *self.event_shape) if flat else draws
 
     def log_prob(self, value, intermediates=None):
         """log q_G in nats; exact. A dict ``(*batch, *shape)`` or a flat array ``(*batch, num_weights)`` gives ``(*batch,)``.
@@ -178,7 +207,7 @@ class Symmetrized(dist.Distribution):
 
     @property
     def mean(self):
-        """E[w] under q_G, flat. It is each weight's loc averaged over its orbit. By all elements or, beyond 50,000, undefined (ValueError)."""
+        """E[w] under q_G, flat. It is each weight's loc averaged over its orbit. It sums all elements, and raises ValueError for |G| > 100,000."""
         return self._flatten(jax.tree.map(lambda a: a.mean(0), self._orbit(self.base.loc)))
 
     @property
@@ -189,12 +218,14 @@ class Symmetrized(dist.Distribution):
 
     def _orbit(self, params, squared=False):
         group = Symmetry(self.symmetry.groups) if squared else self.symmetry  # squares have no sign to flip
-        return jax.vmap(lambda g: group.act(g, params))(group.elements())
+        return jax.vmap(lambda g: group.act(g, params), axis_size=group.order)(group.elements())
 
     def _flatten(self, params: dict):
         return jnp.concatenate([jnp.reshape(params[k], (*jnp.shape(params[k])[: jnp.ndim(params[k]) - jnp.ndim(self.base.loc[k])], -1)) for k in self.order], axis=-1)
 
     def _unflatten(self, flat):
+        if jnp.shape(flat)[-1:] != self.event_shape:
+            raise ValueError(f"value: expected {self.event_shape[0]} weights on the last axis, got shape {jnp.shape(flat)}; pass flat vectors of all weights in the order {self.order}, or a dict")
         out, start = {}, 0
         for name in self.order:
             shape = jnp.shape(self.base.loc[name])

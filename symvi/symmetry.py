@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symvi.checks import positive_int
+from symvi.checks import is_concrete, positive_int
 
 MAX_ELEMENTS = 100_000  # largest group that elements() lists
 
@@ -136,6 +136,30 @@ class Symmetry:
         rows = [jnp.moveaxis(params[p], axis, 0).reshape(group.size, -1) for p, axis in group.axes]
         return jnp.concatenate(rows, axis=1)
 
+    def own_units(self, params: dict, name: str | None = None) -> jax.Array:
+        """The unit vectors of one group without the weights that a later group moves too, shape ``(n, d)``.
+
+        Every weight that moves belongs to exactly one unit this way: units of the last hidden layer own their incoming
+        and outgoing weights, units of the layers before own their incoming ones. One group: the same as :meth:`units`.
+        """
+        group = self.group(name)
+        rows = [jnp.moveaxis(params[p], axis, 0).reshape(group.size, -1) for p, axis in self._own_axes(group)]
+        return jnp.concatenate(rows, axis=1) if rows else jnp.zeros((group.size, 0))
+
+    def with_own_units(self, params: dict, units, name: str | None = None) -> dict:
+        """`params` with the unit vectors of :meth:`own_units` replaced by `units` of shape ``(n, d)``."""
+        group, out, start = self.group(name), dict(params), 0
+        for p, axis in self._own_axes(group):
+            shape = jnp.moveaxis(params[p], axis, 0).shape
+            width = int(np.prod(shape[1:]))
+            out[p] = jnp.moveaxis(units[:, start : start + width].reshape(shape), 0, axis)
+            start += width
+        return out
+
+    def _own_axes(self, group: UnitGroup) -> list:
+        later = {p for g in self.groups[self.groups.index(group) + 1 :] for p, _ in g.axes}
+        return [(p, axis) for p, axis in group.axes if p not in later]
+
     def group(self, name: str | None = None) -> UnitGroup:
         """The unit group called `name` (or the only one). ValueError when there is none of that name."""
         named = {g.name: g for g in self.groups}
@@ -171,6 +195,9 @@ class Symmetry:
             if group.name not in g.perms or jnp.shape(g.perms[group.name]) != (group.size,):
                 got = jnp.shape(g.perms[group.name]) if group.name in g.perms else "none"
                 raise ValueError(f"group element: expected a permutation of shape ({group.size},) for {group.name!r}, got {got}; draw one with sample(key, 1) and index it, or use jax.vmap over a batch")
+            perm = g.perms[group.name]
+            if is_concrete(perm) and not np.array_equal(np.sort(perm), np.arange(group.size)):
+                raise ValueError(f"group element: expected each of 0..{group.size - 1} once for {group.name!r}, got {np.asarray(perm).tolist()}; pass a permutation")
             sign = g.signs.get(group.name)
             if self.signed and (sign is None or jnp.shape(sign) != (group.size,)):
                 got = "none" if sign is None else jnp.shape(sign)
@@ -184,8 +211,8 @@ class Symmetry:
 def swap(symmetry: Symmetry, i: int, j: int, name: str | None = None) -> Element:
     """The transposition that exchanges units i and j of one group and leaves all else in place."""
     group = symmetry.group(name)
-    if not (0 <= i < group.size and 0 <= j < group.size):
-        raise ValueError(f"swap: expected two units in 0..{group.size - 1}, got {i} and {j}; count units from 0")
+    if not all(isinstance(k, (int, np.integer)) and 0 <= k < group.size for k in (i, j)):
+        raise ValueError(f"swap: expected two units in 0..{group.size - 1}, got {i!r} and {j!r}; count units from 0")
     perm = np.arange(group.size)
     perm[[i, j]] = perm[[j, i]]
     e = symmetry.identity()

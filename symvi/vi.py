@@ -6,6 +6,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +17,28 @@ from tqdm.auto import tqdm
 
 from symvi.checks import one_of, positive_int, seed_to_key
 from symvi.estimates import Estimate, from_samples
-from symvi.information import pointwise_exact, pointwise_infonce
+from symvi.information import check_one_layer, pairwise_bounds, pairwise_objective, pointwise_bethe, pointwise_exact, pointwise_guided, pointwise_infonce
 from symvi.models import BNN
 from symvi.posteriors import MeanField, Symmetrized, log_symmetrized
+from symvi.unit_normal import UnitNormal
 
-SYMMETRIZE = (None, "exact", "infonce")
+SYMMETRIZE = (None, "exact", "infonce", "guided", "pairwise", "bethe")
+KINDS = {"infonce": "lower", "guided": "lower", "pairwise": "lower", "bethe": "upper"}  # of L_G; the others are exact
+COVARIANCES = ("diagonal", "unit")
+ROUNDS = 4  # rounds of messages a step: they start from the last step's, and the matrix has hardly moved
+MONITOR_SAMPLES = 100
 
 
 def _gain(q: MeanField, w: dict, key, symmetrize, num_permutations):
-    """The pointwise gain log q(w) - log q_G(w) (or its InfoNCE bound) that symmetrizing adds to the ELBO; 0 without it."""
+    """The pointwise gain log q(w) - log q_G(w), or its bound, that symmetrizing adds to the ELBO; 0 without it."""
     if symmetrize == "exact":
         return pointwise_exact(q, w)
     if symmetrize == "infonce":
         return pointwise_infonce(q, w, key, num_permutations)
+    if symmetrize == "guided":
+        return pointwise_guided(q, w, key, num_permutations)[0]
+    if symmetrize == "bethe":
+        return pointwise_bethe(q, w)
     return 0.0
 
 
@@ -36,7 +46,8 @@ def _gain(q: MeanField, w: dict, key, symmetrize, num_permutations):
 def _pointwise_elbo(bnn, q, x, y, key, symmetrize, num_samples, num_permutations):
     k_weights, k_group = jax.random.split(key)
     w, keys = q.sample(k_weights, num_samples), jax.random.split(k_group, num_samples)
-    return q.entropy() + jax.lax.map(lambda v: bnn.log_joint(v[0], x, y) + _gain(q, v[0], v[1], symmetrize, num_permutations), (w, keys), batch_size=100)
+    sure = pairwise_bounds(q)[0] if symmetrize == "pairwise" else 0.0
+    return q.entropy() + sure + jax.lax.map(lambda v: bnn.log_joint(v[0], x, y) + _gain(q, v[0], v[1], symmetrize, num_permutations), (w, keys), batch_size=100)
 
 
 def elbo(bnn: BNN, q, x, y, *, symmetrize: str | None = None, key=None, num_samples: int = 1000, num_permutations: int = 20) -> Estimate:
@@ -47,17 +58,18 @@ def elbo(bnn: BNN, q, x, y, *, symmetrize: str | None = None, key=None, num_samp
     Parameters
     ----------
     bnn : BNN
-    q : MeanField or Symmetrized
+    q : MeanField, UnitNormal or Symmetrized
         A Symmetrized posterior is evaluated with ``symmetrize="exact"`` unless told otherwise.
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
-    symmetrize : None, "exact" or "infonce"
-        None: L. "exact": L_G, unbiased. "infonce": a lower bound of L_G with K = `num_permutations`.
+    symmetrize : None or a method of :func:`orbit_information`
+        None: L. "exact": L_G, unbiased. "infonce", "guided" (K = `num_permutations`) and "pairwise": lower bounds of
+        L_G. "bethe": an upper bound of L_G.
     key : JAX key, optional
 
     Returns
     -------
     Estimate
-        kind "exact" for None and "exact" (unbiased for the bound named), "lower" for "infonce".
+        kind "exact" for None and "exact" (unbiased for the bound named), otherwise "lower" or "upper".
 
     Raises
     ------
@@ -68,9 +80,24 @@ def elbo(bnn: BNN, q, x, y, *, symmetrize: str | None = None, key=None, num_samp
     x, y = bnn.check_data(x, y)
     if isinstance(q, Symmetrized):
         q, symmetrize = q.base, symmetrize or "exact"
+    check_one_layer(q.symmetry, "symmetrize", symmetrize)
     key = jax.random.key(0) if key is None else key
     values = _pointwise_elbo(bnn, q, x, y, key, symmetrize, positive_int("num_samples", num_samples), positive_int("num_permutations", num_permutations))
-    return from_samples(np.asarray(values), "lower" if symmetrize == "infonce" else "exact")
+    return from_samples(np.asarray(values), KINDS.get(symmetrize, "exact"))
+
+
+class Monitor(NamedTuple):
+    """What :func:`fit` measured along training, every ``monitor_every`` steps: arrays ``(times,)`` or ``(times, restarts)``, in nats.
+
+    ``elbo`` is L by 100 fresh draws; ``lower`` and ``upper`` are the certified pairwise bounds of I(g; w);
+    ``log_order`` is log |G|, the most that I can be.
+    """
+
+    steps: np.ndarray
+    elbo: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    log_order: float
 
 
 @dataclass(frozen=True)
@@ -79,14 +106,16 @@ class Fit:
 
     Attributes
     ----------
-    posterior : MeanField or Symmetrized
+    posterior : MeanField, UnitNormal or Symmetrized
         The best restart by its own objective, evaluated afresh; symmetrized if the fit was.
-    posteriors : list of MeanField
+    posteriors : list of MeanField or UnitNormal
         The restarts that stayed finite, in order; ``kept`` holds their numbers.
     elbos : list of Estimate
         Their own objective in nats, on fresh draws.
     losses : array (restarts, steps)
         The Monte Carlo loss (negative ELBO, nats) along training, of all restarts.
+    monitor : Monitor or None
+        What ``monitor_every`` asked for, of all restarts.
     """
 
     bnn: BNN
@@ -96,6 +125,7 @@ class Fit:
     losses: np.ndarray
     kept: tuple
     symmetrize: str | None
+    monitor: Monitor | None = None
 
     def predict(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
         """Network outputs at `x_new` under `num` draws of the posterior, shape ``(num, N, d_out)``.
@@ -130,10 +160,12 @@ def fit(
     batch_size: int | None = None,
     learning_rate: float = 1e-2,
     initial_scale: float = 0.05,
+    covariance: str = "diagonal",
+    monitor_every: int | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Fit:
-    """Fit mean field, or mean field under symmetrization, by stochastic gradient ascent on the ELBO (Adam).
+    """Fit a Gaussian posterior, plain or under symmetrization, by stochastic gradient ascent on the ELBO (Adam).
 
     All restarts run side by side in one compiled scan. Restart r starts from ``bnn.init`` with its own key, and uses
     the same draws for the same `seed` whatever `symmetrize` is, so two fits are paired restart by restart.
@@ -142,14 +174,21 @@ def fit(
     ----------
     bnn : BNN
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
-    symmetrize : None, "exact" or "infonce"
-        What is maximised: L, L_G, or the paper's bound with K = `num_permutations` (Gelberg et al. 2024, Theorem 4.3).
+    symmetrize : None, "exact", "infonce", "guided", "pairwise" or "bethe"
+        What is maximised: L, L_G (small groups), or L plus a bound of I(g; w): the paper's with K = `num_permutations`
+        ("infonce"; Gelberg et al. 2024, Theorem 4.3), guided permutations (gradient through the importance weights, not
+        through their proposal), the pairwise bound (no sampling; beyond 8 units by the Bethe permanent), or the Bethe
+        permanent of each draw (one hidden layer).
     steps, restarts, num_samples : int
         Adam steps, independent starts, weight draws a step.
     batch_size : int or None
         Data a step (drawn by shuffled epochs, likelihood scaled by N / batch_size); None uses all.
     learning_rate, initial_scale : float
         Adam's rate; the standard deviation every weight starts with.
+    covariance : "diagonal" or "unit"
+        Independent weights (:class:`MeanField`), or full covariance inside each hidden unit (:class:`UnitNormal`).
+    monitor_every : int, optional
+        Record L and certified bounds of I(g; w) every so many steps (a divisor of `steps`). Nothing is computed without it.
     seed : int
     progress : bool
         Show a bar in a notebook or terminal.
@@ -166,6 +205,10 @@ def fit(
     for name, value in (("learning_rate", learning_rate), ("initial_scale", initial_scale)):
         if not (np.isscalar(value) and value > 0 and np.isfinite(value)):
             raise ValueError(f"{name}: expected a positive number, got {value!r}; pass for example {name}=0.01")
+    one_of("covariance", covariance, COVARIANCES)
+    check_one_layer(bnn.symmetry, "symmetrize", symmetrize)
+    if monitor_every is not None and steps % positive_int("monitor_every", monitor_every):
+        raise ValueError(f"monitor_every: expected a divisor of steps = {steps}, got {monitor_every}; pass for example {max(1, steps // 20)}")
     key = seed_to_key(seed)
     x, y = bnn.check_data(x, y)
     batches = _batches(len(x), batch_size, steps, seed)
@@ -176,57 +219,81 @@ def fit(
         jax.eval_shape(lambda w: log_symmetrized(MeanField(w, w, bnn.symmetry), w), jax.tree.map(lambda a: a[0], starts))
     settings = (bnn, symmetrize, num_samples, num_permutations)
     loc = jax.vmap(lambda w: ravel_pytree(w)[0])(starts)
-    theta = (loc, jnp.full_like(loc, np.log(initial_scale)))
-    state = (theta, jax.vmap(optax.adam(1.0).init)(theta), jax.random.split(k_steps, restarts))
+    lower = {g.name: jnp.zeros((restarts, g.size, *2 * (bnn.symmetry.own_units(jax.tree.map(lambda a: a[0], starts), g.name).shape[1],))) for g in bnn.symmetry.groups}
+    theta = (loc, jnp.full_like(loc, np.log(initial_scale)), lower if covariance == "unit" else {})
+    messages = jax.jit(jax.vmap(lambda t: pairwise_objective(_posterior(bnn, t))[1]))(theta) if symmetrize == "pairwise" else {}
+    state = (theta, jax.vmap(optax.adam(1.0).init)(theta), jax.random.split(k_steps, restarts), messages)
 
-    chunks = next(c for c in range(min(20, steps), 0, -1) if steps % c == 0)  # equal chunks compile once
-    losses = []
+    # equal chunks compile once
+    chunks = next(c for c in range(min(20, steps), 0, -1) if steps % c == 0) if monitor_every is None else steps // monitor_every
+    losses, seen = [], []
     quiet = not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
     with tqdm(total=steps, desc="fit", unit="step", disable=quiet, leave=False) as bar:
         for chunk in np.split(np.arange(steps), chunks):
             rows = jnp.zeros((len(chunk), 0), int) if batches is None else jnp.asarray(batches[chunk])
             state, loss = _run(*settings, state, x, y, rows, learning_rate)
             losses.append(np.asarray(loss).T)
+            if monitor_every is not None:
+                seen.append((chunk[-1] + 1, *map(np.asarray, _measure(bnn, state[0], x, y, k_eval))))
             bar.update(len(chunk))
     losses = np.concatenate(losses, axis=1)
+    monitor = Monitor(*map(np.array, zip(*seen, strict=True)), bnn.symmetry.log_order) if seen else None
 
-    unravel = ravel_pytree(jax.tree.map(lambda a: a[0], starts))[1]
-    good = np.isfinite(losses).all(axis=1) & np.isfinite(np.concatenate(state[0], axis=1)).all(axis=1)
+    good = np.isfinite(losses).all(axis=1) & np.array([np.isfinite(leaf).reshape(restarts, -1).all(axis=1) for leaf in jax.tree.leaves(state[0])]).all(axis=0)
     kept = tuple(int(r) for r in np.flatnonzero(good))
     _report_diverged(losses, good)
-    posteriors = [MeanField(unravel(state[0][0][r]), jax.tree.map(jnp.exp, unravel(state[0][1][r])), bnn.symmetry) for r in kept]
-    elbos = [elbo(bnn, q, x, y, symmetrize=symmetrize, key=k_eval, num_permutations=num_permutations) for q in posteriors]
+    posteriors = [_posterior(bnn, jax.tree.map(lambda a, r=r: a[r], state[0])) for r in kept]
+    draws = 100 if symmetrize == "guided" else 1000
+    elbos = [elbo(bnn, q, x, y, symmetrize=symmetrize, key=k_eval, num_samples=draws, num_permutations=num_permutations) for q in posteriors]
     best = posteriors[int(np.argmax([e.value for e in elbos]))]
-    return Fit(bnn, Symmetrized(best) if symmetrize else best, posteriors, elbos, losses, kept, symmetrize)
+    return Fit(bnn, Symmetrized(best) if symmetrize else best, posteriors, elbos, losses, kept, symmetrize, monitor)
+
+
+def _posterior(bnn, theta):
+    """The posterior that the unconstrained `theta` = (flat loc, flat log scale, lower factors) describes; none of the last: mean field."""
+    shapes = jax.eval_shape(bnn.init, jax.random.key(0))
+    unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes))[1]
+    loc, scale = unravel(theta[0]), jax.tree.map(jnp.exp, unravel(theta[1]))
+    return UnitNormal(loc, scale, bnn.symmetry, theta[2]) if theta[2] else MeanField(loc, scale, bnn.symmetry)
+
+
+@partial(jax.jit, static_argnums=0)
+def _measure(bnn, theta, x, y, key):
+    """L and the certified bounds of I(g; w), each of shape (restarts,)."""
+
+    def one(theta):
+        q = _posterior(bnn, theta)
+        return q.entropy() + jax.vmap(lambda w: bnn.log_joint(w, x, y))(q.sample(key, MONITOR_SAMPLES)).mean(), *pairwise_bounds(q)
+
+    return jax.vmap(one)(theta)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _run(bnn, symmetrize, num_samples, num_permutations, state, x, y, rows, learning_rate):
     """`len(rows)` Adam steps on every restart; returns the new state and the losses, shape (steps, restarts)."""
-    start = jax.eval_shape(bnn.init, jax.random.key(0))
-    unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), start))[1]
+    unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(bnn.init, jax.random.key(0))))[1]
     adam = optax.adam(1.0)
 
-    def loss(theta, key, x, y, weight):
-        loc, scale = theta[0], jnp.exp(theta[1])
-        q = MeanField(unravel(loc), unravel(scale), bnn.symmetry)
+    def loss(theta, messages, key, x, y, weight):
+        q = _posterior(bnn, theta)
         k_weights, k_group = jax.random.split(key)
-        draws = loc + scale * jax.random.normal(k_weights, (num_samples, loc.size), loc.dtype)
+        noise = jax.random.normal(k_weights, (num_samples, theta[0].size), theta[0].dtype)
+        sure, messages = pairwise_objective(q, messages, ROUNDS) if symmetrize == "pairwise" else (0.0, messages)
 
-        def pointwise(w, key):
-            w = unravel(w)
+        def pointwise(noise, key):
+            w = q.from_noise(unravel(noise))
             return bnn.log_prior(w) + weight * bnn.log_likelihood(w, x, y) + _gain(q, w, key, symmetrize, num_permutations)
 
-        return -q.entropy() - jax.vmap(pointwise)(draws, jax.random.split(k_group, num_samples)).mean()
+        return -q.entropy() - sure - jax.vmap(pointwise)(noise, jax.random.split(k_group, num_samples)).mean(), messages
 
     def step(state, row):
         batch = (x, y, 1.0) if row.size == 0 else (x[row], y[row], len(x) / row.size)
 
-        def one(theta, adam_state, key):
+        def one(theta, adam_state, key, messages):
             key, k = jax.random.split(key)
-            value, slope = jax.value_and_grad(loss)(theta, k, *batch)
+            (value, messages), slope = jax.value_and_grad(loss, has_aux=True)(theta, messages, k, *batch)
             update, adam_state = adam.update(slope, adam_state)
-            return (jax.tree.map(lambda t, u: t + learning_rate * u, theta, update), adam_state, key), value
+            return (jax.tree.map(lambda t, u: t + learning_rate * u, theta, update), adam_state, key, messages), value
 
         return jax.vmap(one)(*state)
 

@@ -155,5 +155,5 @@ def test_bad_arguments(arguments, message):
 
 @pytest.mark.parametrize("net", [MLP([1, 17, 1]), MLP([1, 8, 8, 1])])
 def test_group_too_large_for_exact(net):
-    with pytest.raises(ValueError, match="symmetrize='infonce' or method='infonce'"):
+    with pytest.raises(ValueError, match="symmetrize='pairwise' or method='guided'"):
         orbit_information(separated_posterior(net))

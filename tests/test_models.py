@@ -65,7 +65,10 @@ GAUSSIAN, LABELS = symvi.BNN(NET, symvi.Gaussian(1.0)), symvi.BNN(symvi.MLP([2, 
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: symvi.Gaussian(0.0), "scale: expected a positive number or None, got 0.0; pass"),
+        (lambda: symvi.Gaussian(0.0), "scale: expected a positive finite number or None, got 0.0; pass"),
+        (lambda: symvi.Gaussian("a"), "scale: expected a positive finite number or None, got 'a'; pass"),
+        (lambda: symvi.Gaussian(np.inf), "scale: expected a positive finite number or None, got inf"),
+        (lambda: symvi.Gaussian(np.nan), "scale: expected a positive finite number or None, got nan"),
         (lambda: symvi.BNN(NET, symvi.Gaussian(), prior_scale={"W1": 1.0}), r"prior_scale: expected one entry for each of .*name every parameter"),
         (lambda: symvi.BNN(NET, symvi.Gaussian(), prior_scale=-1.0), r"prior_scale\['W1'\]: expected positive finite numbers, got -1.0; pass"),
         (lambda: symvi.BNN(NET, symvi.Gaussian(), prior_scale={"W1": np.ones(5), "b1": 1.0, "W2": 1.0, "b2": 1.0}), r"expected a number or shape \(2, 3\), got shape \(5,\); match"),

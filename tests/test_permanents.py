@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from symvi.permanents import log_permanent, log_sum_exp
+from symvi import permanents
+from symvi.permanents import bethe, draw_permutation, log_permanent, log_permanent_bethe, log_permanent_bounds, sample_permutations
+from symvi.scaling import log_sum_exp, sinkhorn
 
 
 def brute_force(log_a):
@@ -83,7 +86,7 @@ def test_log_sum_exp_of_nothing():
     [
         (np.zeros((2, 3)), r"log_a: expected square matrices \(..., n, n\), got shape \(2, 3\); pass"),
         (np.zeros(4), r"log_a: expected square matrices .*got shape \(4,\)"),
-        (np.zeros((17, 17)), "log_a: expected n <= 16 .*got n = 17; use fewer units or method='infonce'"),
+        (np.zeros((17, 17)), "log_a: expected n <= 16 .*got n = 17; use log_permanent_bounds, or method='guided'"),
         (np.full((2, 2), np.nan), "log_a: expected log entries below .inf, got NaN or .inf; look"),
         (np.full((2, 2), np.inf), "log_a: expected log entries below .inf, got NaN"),
     ],
@@ -91,3 +94,194 @@ def test_log_sum_exp_of_nothing():
 def test_bad_input(log_a, match):
     with pytest.raises(ValueError, match=match):
         log_permanent(log_a)
+
+
+# Bethe permanent
+
+
+def drawn_matrix(kind, n, rng):
+    """Matrices of log entries that strain the bounds: rows of -1e4, ties, one dominant permutation, constants, wide ranges."""
+    log_a = rng.normal(size=(n, n)) * rng.choice([0.1, 1.0, 10.0, 100.0])
+    if kind == "low rows":
+        log_a[rng.integers(n, size=2)] -= 1e4
+    if kind == "ties":
+        log_a = np.round(log_a)
+        log_a[1] = log_a[0]
+        log_a[:, 2] = log_a[:, 3]
+    if kind == "dominant":
+        log_a[np.arange(n), rng.permutation(n)] += 1e3
+    if kind == "constant":
+        log_a = np.full((n, n), rng.normal() * 100)
+    if kind == "blocks":
+        log_a[: n // 2, n // 2 :] -= 50.0
+        log_a[n // 2 :, : n // 2] -= 50.0
+    return log_a
+
+
+KINDS = ["plain", "low rows", "ties", "dominant", "constant", "blocks"]
+
+
+def test_bounds_contain_500_exact_values_at_n_16():
+    rng = np.random.default_rng(0)
+    log_a = jnp.asarray([drawn_matrix(KINDS[i % len(KINDS)], 16, rng) for i in range(500)])
+    exact = np.asarray(jax.lax.map(log_permanent, log_a, batch_size=20))
+    lower, upper = (np.asarray(v) for v in log_permanent_bounds(log_a, max_exact=0))
+    slack = 1e-9 * np.maximum(1, np.abs(exact))
+    assert (lower <= exact + slack).all()
+    assert (exact <= upper + slack).all()
+    width = upper - lower - 8 * math.log(2)  # beyond n/2 log 2 only where messages had not converged
+    assert (width <= 0.3).mean() > 0.99 and width.max() < 1.5
+
+
+def test_bounds_are_exact_for_small_matrices():
+    log_a = jax.random.normal(jax.random.key(0), (3, 5, 5))
+    lower, upper = log_permanent_bounds(log_a)
+    np.testing.assert_array_equal(lower, upper)
+    np.testing.assert_array_equal(lower, log_permanent(log_a))
+
+
+@pytest.mark.parametrize("n", [3, 8])
+def test_bethe_of_constants_and_of_one_permutation(n):
+    # all ones: b = 1/n, F = n^2 [-(1/n) log(1/n) + (1 - 1/n) log(1 - 1/n)] = n log n + n (n - 1) log(1 - 1/n)
+    expected = n * math.log(n) + n * (n - 1) * math.log(1 - 1 / n)
+    assert float(log_permanent_bethe(jnp.zeros((n, n)))) == pytest.approx(expected, abs=1e-8)
+    alone = jnp.where(jnp.eye(n) > 0, 2.0, -1e4)
+    assert float(log_permanent_bethe(alone)) == pytest.approx(2.0 * n, abs=1e-8)
+
+
+def test_bethe_maximises_its_free_energy():
+    # F(b) = sum b (log A - log b) + (1 - b) log(1 - b), and no doubly stochastic b does better
+    log_a = jnp.asarray(np.random.default_rng(1).normal(size=(5, 5)))
+    found = bethe(log_a, tolerance=1e-10, max_iter=2000)
+
+    def energy(b):
+        return float((b * (log_a - np.log(b)) + (1 - b) * np.log1p(-b)).sum())
+
+    b = np.exp(np.asarray(found.log_beliefs))
+    assert energy(b) == pytest.approx(float(found.value), abs=1e-9)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        other = np.asarray(jnp.exp(sinkhorn(jnp.asarray(rng.normal(size=(5, 5))), tolerance=1e-12).log_p))
+        assert energy(0.9 * b + 0.1 * other) <= float(found.value) + 1e-9
+    assert 0 <= float(found.gap) < 1e-6
+
+
+def test_bethe_gradient_is_the_beliefs_and_near_the_exact_one():
+    log_a = jnp.asarray(np.random.default_rng(3).normal(size=(6, 6)))
+    options = {"tolerance": 1e-9, "max_iter": 3000}
+    slope = np.asarray(jax.grad(lambda a: bethe(a, **options).value)(log_a))
+    np.testing.assert_allclose(slope, np.exp(np.asarray(bethe(log_a, **options).log_beliefs)), atol=1e-12)
+    step = 1e-4
+    for i, j in ((0, 0), (2, 5), (4, 1), (3, 3)):
+        up, down = (float(bethe(log_a.at[i, j].add(s), **options).value) for s in (step, -step))
+        assert slope[i, j] == pytest.approx((up - down) / (2 * step), abs=1e-4)
+    np.testing.assert_allclose(slope.sum(0), 1, atol=1e-6)
+    exact = np.asarray(jax.grad(log_permanent)(log_a))
+    assert 0 <= float(log_permanent(log_a) - bethe(log_a, **options).value) <= 3 * math.log(2)
+    assert np.abs(slope - exact).max() < 0.1
+
+
+def test_bethe_says_when_it_has_not_converged():
+    log_a = 3 * jax.random.normal(jax.random.key(5), (20, 20))
+    with pytest.warns(UserWarning, match="log_permanent_bethe: not converged.*raise max_iter"):
+        rough = log_permanent_bethe(log_a, start=jnp.zeros((20, 20)), max_iter=1)
+    assert float(rough) <= float(log_permanent_bethe(log_a)) + 1e-6
+
+
+def test_warm_start_needs_few_rounds():
+    log_a = 3 * jax.random.normal(jax.random.key(6), (20, 20))
+    near = log_a + 1e-3 * jax.random.normal(jax.random.key(7), (20, 20))
+    warm = bethe(near, start=bethe(log_a).messages, max_iter=3)
+    assert float(warm.value) == pytest.approx(float(bethe(near, tolerance=1e-8, max_iter=2000).value), abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [20, 300])
+def test_float32_with_entries_of_ten_thousand(n):
+    rng = np.random.default_rng(8)
+    wide = rng.uniform(-1e4, 1e4, size=(n, n))
+    lower, upper = log_permanent_bounds(jnp.asarray(wide, jnp.float32))
+    exact_lower, exact_upper = log_permanent_bounds(jnp.asarray(wide))
+    assert np.isfinite([lower, upper]).all() and lower.dtype == jnp.float32
+    assert float(lower) == pytest.approx(float(exact_lower), rel=1e-4)
+    assert float(upper) == pytest.approx(float(exact_upper), rel=1e-4)
+    slope = jax.grad(lambda a: bethe(a).value)(jnp.asarray(wide, jnp.float32))
+    np.testing.assert_allclose(slope.sum(1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("function", [log_permanent, log_permanent_bethe, lambda a: log_permanent_bounds(a, max_exact=0)[0], lambda a: log_permanent_bounds(a, max_exact=0)[1]])
+@pytest.mark.parametrize("place", [(1,), (slice(None), 2)])
+def test_a_zero_row_or_column_gives_minus_infinity(function, place):
+    assert float(function(jnp.zeros((4, 4)).at[place].set(-jnp.inf))) == -np.inf
+
+
+def test_zeros_off_the_support_do_no_harm():
+    log_a = jnp.where(jnp.eye(7) > 0, -jnp.inf, 0.0)  # derangements
+    lower, upper = log_permanent_bounds(log_a, max_exact=0)
+    exact = math.log(round(math.factorial(7) / math.e))
+    assert float(lower) <= exact <= float(upper) <= float(lower) + 3.5 * math.log(2) + 1e-3
+
+
+def test_bounds_batch_jit_and_vmap():
+    log_a = jax.random.normal(jax.random.key(9), (2, 3, 4, 4))
+    batched = log_permanent_bounds(log_a, max_exact=0)
+    assert batched[0].shape == batched[1].shape == (2, 3)
+    mapped = jax.jit(jax.vmap(jax.vmap(lambda a: log_permanent_bounds(a, max_exact=0))))(log_a)
+    np.testing.assert_allclose(mapped, batched, rtol=1e-6)
+
+
+# Sinkhorn
+
+
+def test_sinkhorn_scales_and_bounds():
+    log_a = 5 * jax.random.normal(jax.random.key(10), (8, 8))
+    found = sinkhorn(log_a, tolerance=1e-9, max_iter=5000)
+    p = np.exp(np.asarray(found.log_p))
+    np.testing.assert_allclose(p.sum(0), 1, atol=1e-8)
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-8)
+    np.testing.assert_allclose(found.log_p + found.row[:, None] + found.column, log_a, atol=1e-9)
+    upper = float(found.row.sum() + found.column.sum())  # n!/n^n X <= perm(A) <= X
+    exact = float(log_permanent(log_a))
+    assert upper + math.lgamma(9) - 8 * math.log(8) <= exact <= upper
+
+
+# permutations drawn with importance weights
+
+
+def test_sampled_permutations_have_the_probability_they_state():
+    log_a = jnp.asarray(np.random.default_rng(11).normal(size=(4, 4)))
+    log_p = sinkhorn(log_a).log_p
+    every = jnp.array(list(permutations(range(4))))
+    log_r = jax.vmap(lambda g: draw_permutation(jax.random.key(0), log_p, g)[1])(every)
+    assert float(jnp.exp(log_r).sum()) == pytest.approx(1, abs=1e-10)
+    drawn, stated = sample_permutations(jax.random.key(1), log_a, 20_000)
+    assert (np.sort(np.asarray(drawn), axis=1) == np.arange(4)).all()
+    place = (np.asarray(drawn)[:, None, :] == np.asarray(every)).all(-1).argmax(1)
+    np.testing.assert_allclose(np.asarray(stated), np.asarray(log_r)[place], atol=1e-10)
+    counts = np.bincount(place, minlength=24)
+    assert scipy.stats.chisquare(counts, np.exp(np.asarray(log_r)) * 20_000).pvalue > 0.001
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_importance_weights_have_the_permanent_as_mean(n):
+    log_a = 2 * jax.random.normal(jax.random.key(12), (n, n))
+    perms, log_r = sample_permutations(jax.random.key(13), log_a, 4000)
+    weights = np.exp(np.asarray(log_a)[np.arange(n), np.asarray(perms)].sum(1) - np.asarray(log_r) - float(log_permanent(log_a)))
+    assert abs(weights.mean() - 1) < 4 * weights.std() / math.sqrt(4000)
+
+
+@pytest.mark.parametrize("function", [log_permanent_bethe, log_permanent_bounds, sinkhorn, lambda a: sample_permutations(jax.random.key(0), a, 2)])
+@pytest.mark.parametrize(("log_a", "match"), [(np.zeros((2, 3)), "expected square matrices .*rows by columns"), (np.full((3, 3), np.nan), "got NaN or .inf; look for diverged")])
+def test_every_permanent_refuses_bad_matrices(function, log_a, match):
+    with pytest.raises(ValueError, match=match):
+        function(log_a)
+
+
+def test_sampler_refuses_a_batch_and_no_draws():
+    with pytest.raises(ValueError, match=r"one matrix.*use jax.vmap for a batch"):
+        sample_permutations(jax.random.key(0), np.zeros((2, 3, 3)), 4)
+    with pytest.raises(ValueError, match="num: expected a whole number >= 1, got 0"):
+        sample_permutations(jax.random.key(0), np.zeros((3, 3)), 0)
+
+
+def test_public_names_of_the_contract():
+    assert {"log_permanent", "log_permanent_bethe", "log_permanent_bounds", "sample_permutations"} <= set(vars(permanents))

@@ -156,6 +156,32 @@ def test_pytree_jit_vmap_and_gradient():
     assert float(jax.grad(density)(0.1)) == pytest.approx(float(density(0.1 + 1e-6) - density(0.1 - 1e-6)) / 2e-6, rel=1e-6)
 
 
+def test_a_gradient_with_respect_to_q_is_a_mean_field():
+    """Rebuilding the pytree does not check the scale: here d log q / d scale = -1 / scale at the mean."""
+    gradient = jax.grad(lambda q: q.log_prob(q.loc))(Q_TWO)
+    np.testing.assert_allclose(gradient.scale["W1"], -1 / Q_TWO.scale["W1"], rtol=1e-12)
+    assert [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(Q_TWO)] == [".loc['W1']", ".scale['W1']"]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_trivial_group_leaves_the_base(signed):
+    q = posterior(NETS["plain"])
+    base = symvi.MeanField(q.loc, q.scale, symvi.Symmetry((), signed))
+    q_sym = symvi.Symmetrized(base)
+    named = q_sym.sample(jax.random.key(0), 5)
+    assert {k: v.shape for k, v in named.items()} == {k: (5, *v.shape) for k, v in q.loc.items()}
+    np.testing.assert_allclose(q_sym.log_prob(named), base.log_prob(named), rtol=1e-12)
+    assert q_sym.sample(jax.random.key(0), (3, 2)).shape == (3, 2, 13)
+    flat = [jnp.concatenate([side[k].ravel() for k in sorted(side)]) for side in (q.loc, q.scale)]
+    np.testing.assert_allclose(q_sym.mean, flat[0], rtol=1e-12)
+    np.testing.assert_allclose(q_sym.variance, flat[1] ** 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0)])
+def test_no_samples(shape):
+    assert symvi.Symmetrized(Q_TWO).sample(jax.random.key(0), shape).shape == (*shape, 2)
+
+
 def test_flat_order_can_be_chosen():
     q = posterior(NETS["plain"])
     order = tuple(reversed(sorted(q.loc)))
@@ -172,9 +198,17 @@ WIDE = posterior(symvi.MLP([1, 17, 1]))
     [
         (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.ones(3)}), "scale: expected names and shapes of loc .*pass one scale"),
         (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W2": jnp.ones(2)}), "scale: expected names and shapes of loc"),
+        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, 0.0])}), r"scale\['W1'\]: expected positive finite numbers, got down to 0, up to 1; pass standard"),
+        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, -2.0])}), r"scale\['W1'\]: expected positive finite numbers, got down to -2, up to 1"),
+        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, jnp.inf])}), r"scale\['W1'\]: expected positive finite numbers, got down to 1, up to inf"),
+        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, jnp.nan])}), r"scale\['W1'\]: expected positive finite numbers, got down to nan"),
+        (lambda: symvi.MeanField({"W1": jnp.array([0.0, jnp.nan])}, {"W1": jnp.ones(2)}), r"loc\['W1'\]: expected finite numbers, got NaN or infinity; pass"),
         (lambda: Q_TWO.sample(jax.random.key(0), 0), "num: expected a whole number >= 1, got 0; pass"),
         (lambda: symvi.Symmetrized(Q_TWO).sample(jax.random.key(0), -1), "num: expected a whole number >= 1, got -1"),
         (lambda: symvi.Symmetrized(Q_TWO, ("b1",)), r"order: expected the names \['W1'\], got \('b1',\); name each"),
+        (lambda: symvi.Symmetrized(Q_TWO, ("W1", "W1")), r"order: expected the names \['W1'\], got \('W1', 'W1'\); name each"),
+        (lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros(3)), r"value: expected 2 weights on the last axis, got shape \(3,\); pass flat"),
+        (lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros((3, 1))), r"value: expected 2 weights on the last axis, got shape \(3, 1\); pass flat"),
         (lambda: symvi.Symmetrized(WIDE).log_prob(WIDE.loc), r"exact: expected one hidden layer of n <= 16 units or .*got widths \[17\].*use symmetrize='infonce'"),
     ],
 )

@@ -125,12 +125,14 @@ def test_a_wrong_group_is_refused():
     [
         (lambda g, w: g.act(symvi.Element({"hidden1": jnp.arange(3)}, {}), w), r"group element: expected a permutation of shape \(4,\).*got \(3,\); draw one"),
         (lambda g, w: g.act(symvi.Element({}, {}), w), r"group element: expected a permutation .*got none"),
+        (lambda g, w: g.act(symvi.Element({"hidden1": jnp.array([0, 0, 1, 2])}, {}), w), r"expected each of 0..3 once for 'hidden1', got \[0, 0, 1, 2\]; pass a permutation"),
         (lambda g, w: symvi.Symmetry(g.groups, True).act(g.identity(), w), r"expected signs of shape \(4,\).*take elements from this signed group"),
         (lambda g, w: g.act(g.identity(), {"W1": w["W1"]}), r"params\['b1'\]: expected size 4 along axis 0, got no such parameter; pass weights"),
         (lambda g, w: g.act(g.identity(), {**w, "b1": jnp.ones(3)}), r"params\['b1'\]: expected size 4 along axis 0, got \(3,\)"),
         (lambda g, w: g.sample(jax.random.key(0), 0), "num: expected a whole number >= 1, got 0; pass"),
         (lambda g, w: g.group("hidden9"), r"group: expected one of \['hidden1'\], got 'hidden9'; name one"),
         (lambda g, w: symvi.swap(g, 0, 4), r"swap: expected two units in 0..3, got 0 and 4; count"),
+        (lambda g, w: symvi.swap(g, 0.0, 1), r"swap: expected two units in 0..3, got 0.0 and 1; count"),
         (lambda g, w: symvi.MLP([1, 9, 1]).symmetry.elements(), r"elements: expected a group of at most 100000 elements, got log .*use sample"),
     ],
 )

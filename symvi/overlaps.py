@@ -1,0 +1,88 @@
+"""How much the posteriors of two hidden units overlap, in closed form for Gaussians, for every pair of units.
+
+For units i and j of a posterior q: the Bhattacharyya coefficient BC_ij, the integral of sqrt(q_i q_j), and the
+divergence KL(q_i || q_j). A signed group averages over the two signs of unit j.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+MAX_ENTRIES = 2**24  # larger (n, n, d) arrays are worked through row by row
+
+
+def _row_by_row(pair, *arrays):
+    """pair(i-th entries, all entries) for every unit i: shape ``(n, n)``."""
+    n = len(arrays[0])
+    rows = jax.checkpoint(lambda row: pair(row, arrays))
+    if n * sum(a.size for a in arrays) <= MAX_ENTRIES:
+        return jax.vmap(rows)(arrays)
+    return jax.lax.map(rows, arrays)
+
+
+def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
+    """log BC_ij for Gaussian units, shape ``(n, n)``: 0 where units agree, below 0 elsewhere.
+
+    Parameters
+    ----------
+    loc, scale : arrays (n, d)
+    lower : array (n, d, d), optional
+        Strictly lower triangular; the covariance of unit i is then S (1 + N) (1 + N)^T S with S = diag(scale_i).
+    sign : int
+        -1 reflects unit j: its mean changes sign.
+    """
+    if lower is None:
+
+        def pair(one, all_):
+            variance = one[1] ** 2 + all_[1] ** 2
+            return 0.5 * jnp.log(2 * one[1] * all_[1] / variance).sum(-1) - 0.25 * ((one[0] - sign * all_[0]) ** 2 / variance).sum(-1)
+
+        return _row_by_row(pair, loc, scale)
+
+    def pair_full(one, all_):
+        cholesky = jnp.linalg.cholesky((one[1] + all_[1]) / 2)
+        z = jax.vmap(lambda c, d: jax.scipy.linalg.solve_triangular(c, d, lower=True))(cholesky, one[0] - sign * all_[0])
+        log_volume = jnp.log(jnp.diagonal(cholesky, axis1=-2, axis2=-1)).sum(-1)  # half the log determinant of the mean covariance
+        return 0.5 * (one[2] + all_[2]) - log_volume - 0.125 * (z**2).sum(-1)
+
+    return _row_by_row(pair_full, loc, covariances(scale, lower), jnp.log(scale).sum(-1))
+
+
+def divergences(loc, scale, lower=None, sign: int = 1):
+    """KL(q_i || q_j) in nats for Gaussian units, shape ``(n, n)``; arguments as in :func:`log_bhattacharyya`."""
+    if lower is None:
+
+        def pair(one, all_):
+            return (jnp.log(all_[1] / one[1]) + 0.5 * (one[1] ** 2 + (one[0] - sign * all_[0]) ** 2) / all_[1] ** 2 - 0.5).sum(-1)
+
+        return _row_by_row(pair, loc, scale)
+    factors = scale[:, :, None] * (jnp.eye(loc.shape[1]) + lower)
+
+    def pair_full(one, all_):
+        def solve(c, b):
+            return jax.scipy.linalg.solve_triangular(c, b, lower=True)
+
+        ratio = jax.vmap(lambda c: solve(c, one[1]))(all_[1])
+        z = jax.vmap(solve)(all_[1], one[0] - sign * all_[0])
+        return all_[2] - one[2] + 0.5 * ((ratio**2).sum((-2, -1)) + (z**2).sum(-1) - loc.shape[1])
+
+    return _row_by_row(pair_full, loc, factors, jnp.log(scale).sum(-1))
+
+
+def covariances(scale, lower):
+    """The covariance matrices of units with Cholesky factors S (1 + N): shape ``(n, d, d)``."""
+    factors = scale[..., :, None] * (jnp.eye(scale.shape[-1]) + lower)
+    return factors @ jnp.swapaxes(factors, -1, -2)
+
+
+def overlap_matrices(loc, scale, lower=None, *, signed: bool = False):
+    """The matrices of the pairwise bounds: log BC and -KL, each ``(n, n)``, averaged over the signs of unit j where `signed`."""
+    overlap = log_bhattacharyya(loc, scale, lower)
+    likeness = -divergences(loc, scale, lower)
+    if signed:
+        overlap = jnp.logaddexp(overlap, log_bhattacharyya(loc, scale, lower, -1)) - math.log(2)
+        likeness = jnp.logaddexp(likeness, -divergences(loc, scale, lower, -1)) - math.log(2)
+    return overlap, likeness
