@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 HTML := _build/html
 FRESH_CLAIMS := $(CURDIR)/_build/claims-fresh
+# Compiled code is kept between runs of the chapters: most of their time is compilation.
+KEEP_COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
 
 .PHONY: book test check-pages bench serve clean
 .DEFAULT_GOAL := book
@@ -28,14 +30,14 @@ $(READY): requirements.txt pyproject.toml
 # Every page is rendered anew (--all); a chapter is executed only if its cells, symvi or a pin changed.
 book: $(READY)
 	$(BIN)/python book/_ext/stale_cache.py
-	$(BIN)/jupyter-book build . --all -W -n --keep-going
+	$(KEEP_COMPILED) $(BIN)/jupyter-book build . --all -W -n --keep-going
 	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html, or run: make serve"
 
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest tests -n logical --cov=symvi --cov-fail-under=95
 	rm -rf $(FRESH_CLAIMS)
-	SYMVI_CLAIMS=$(FRESH_CLAIMS) $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	$(KEEP_COMPILED) SYMVI_CLAIMS=$(FRESH_CLAIMS) $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.ledger compare $(FRESH_CLAIMS) book/claims
 
 # The built pages in headless Chromium, with the network blocked.
@@ -44,6 +46,7 @@ check-pages: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_fit.py
+	$(BIN)/python tests/benchmarks/bench_information.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }

@@ -31,8 +31,7 @@ def brackets(q, key, num_permutations=20):
     exact = orbit_information(q, "exact", key, num_samples=DRAWS)
     guided = orbit_information(q, "guided", key, num_samples=DRAWS, num_permutations=num_permutations)
     pairwise = orbit_information(q, "pairwise")
-    infonce = orbit_information(q, "infonce", key, num_samples=DRAWS)
-    lower, upper = [guided.lower, pairwise.lower, infonce], [guided.upper, pairwise.upper]
+    lower, upper = [guided.lower, pairwise.lower], [guided.upper, pairwise.upper]
     if len(q.symmetry.groups) == 1:
         upper.append(orbit_information(q, "bethe", key, num_samples=DRAWS))
     for bound in lower:
