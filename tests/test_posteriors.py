@@ -209,7 +209,7 @@ WIDE = posterior(symvi.MLP([1, 17, 1]))
         (lambda: symvi.Symmetrized(Q_TWO, ("W1", "W1")), r"order: expected the names \['W1'\], got \('W1', 'W1'\); name each"),
         (lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros(3)), r"value: expected 2 weights on the last axis, got shape \(3,\); pass flat"),
         (lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros((3, 1))), r"value: expected 2 weights on the last axis, got shape \(3, 1\); pass flat"),
-        (lambda: symvi.Symmetrized(WIDE).log_prob(WIDE.loc), r"exact: expected one hidden layer of n <= 16 units or .*got widths \[17\].*use symmetrize='infonce'"),
+        (lambda: symvi.Symmetrized(WIDE).log_prob(WIDE.loc), r"exact: expected one hidden layer of n <= 16 units or .*got widths \[17\].*use symmetrize='pairwise'"),
     ],
 )
 def test_bad_input(call, match):
