@@ -24,7 +24,8 @@ from symvi.posteriors import MeanField, Symmetrized, log_symmetrized, log_unit_d
 from symvi.scaling import log_sum_exp, scale_matrix
 from symvi.symmetry import Element
 
-METHODS = ("exact", "infonce", "guided", "pairwise", "bethe")
+KINDS = {"exact": "exact", "infonce": "lower", "guided": "lower", "pairwise": "lower", "bethe": "upper"}  # what training with a method maximises
+METHODS = tuple(KINDS)
 SMALL = 8  # up to this many units the exact permanent costs no more than messages
 
 
@@ -47,18 +48,19 @@ def pointwise_infonce(q: MeanField, params: dict, key, num_permutations: int):
     return jnp.log(num_permutations) - log_sum_exp(ratios, axis=0)
 
 
-def pointwise_bethe(q: MeanField, params: dict, max_iter: int = 100):
-    """log q(w) - log q_G(w) with the Bethe permanent in place of the permanent: never below it (one hidden layer)."""
+def pointwise_bethe(q: MeanField, params: dict):
+    """log q(w) - log q_G(w) in nats with the Bethe permanent for the permanent: never below it (one hidden layer)."""
     (group,) = q.symmetry.groups
-    value = bethe(log_unit_densities(q, params), max_iter=max_iter).value
+    value = bethe(log_unit_densities(q, params), max_iter=100).value
     return q.log_prob(params) - q.rest_log_prob(params) - value + math.lgamma(group.size + 1)
 
 
 def _guided_weight(q, w, key, identity):
     """log q(g^-1 w) / (|G| r(g | w)), log r(g | w) and whether g is the identity, for one g drawn layer by layer from r.
 
-    Where `identity` is true, g is the identity instead. r draws which unit of w each unit of q accounts for, guided by the scaled matrix of q's unit densities. Signs are
-    summed over in the last layer and drawn from their exact conditional before it.
+    Where `identity` is true, g is the identity instead. r draws which unit of w each unit of q accounts for, guided by
+    the scaled matrix of q's unit densities. Signs are summed over in the last layer and drawn from their exact
+    conditional before it.
     """
     symmetry, total, log_r, same = q.symmetry, q.rest_log_prob(w), 0.0, True
     for index, group in enumerate(symmetry.groups):
@@ -99,22 +101,39 @@ def pointwise_guided(q: MeanField, params: dict, key, num_permutations: int):
     return base - (log_sum_exp(log_v[:-1], axis=0) - log_k), base - log_sum_exp(balanced, axis=0)
 
 
-def _overlaps(q, group, units):
-    """log BC and -KL between the units of one layer: their `units` are all or their own weights."""
-    lower = q.unit_lower(group.name) if hasattr(q, "unit_lower") else None
-    return overlap_matrices(units(q.loc, group.name), units(q.scale, group.name), lower, signed=q.symmetry.signed)
+def pointwise(q: MeanField, params: dict, key, method: str, num_permutations: int):
+    """One draw of what `method` averages over w, in nats; for "guided" a pair, the lower and the upper bound."""
+    if method == "exact":
+        return pointwise_exact(q, params)
+    if method == "infonce":
+        return pointwise_infonce(q, params, key, num_permutations)
+    if method == "guided":
+        return pointwise_guided(q, params, key, num_permutations)
+    return pointwise_bethe(q, params)
+
+
+def draws_at_once(symmetry, method: str) -> int:
+    """How many draws of w to work on together: fewer where each needs n x n matrices."""
+    size = max((g.size for g in symmetry.groups), default=1)
+    return max(1, min(100, 10**6 // size**2)) if method in ("guided", "bethe") else 100
+
+
+def _own_overlaps(q, group):
+    """log BC and -KL between the own unit vectors of one layer."""
+    loc, scale = (q.symmetry.own_units(p, group.name) for p in (q.loc, q.scale))
+    return overlap_matrices(loc, scale, q.unit_lower(group.name), signed=q.symmetry.signed)
 
 
 def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int = 100):
     """The pairwise lower bound of I(g; w) as a function to train with: ``(value, messages)``; no sampling, zero variance.
 
     sum over layers of log n! - log perm(BC) (Kolchinsky and Tracey 2017, applied to the orbit of q). Beyond 8 units
-    the Bethe permanent stands for perm, so the value is approximate, at most n/2 log 2 too high. `messages` of an
-    earlier call start the next one; give `max_iter` = a few rounds then.
+    the Bethe permanent stands for perm, so the value is approximate: too high, by at most n/2 log 2 once its messages
+    have converged. `messages` of an earlier call start the next one; give `max_iter` = a few rounds then.
     """
     total, after = 0.0, {}
     for group in q.symmetry.groups:
-        log_bc = _overlaps(q, group, q.symmetry.own_units)[0]
+        log_bc, _ = _own_overlaps(q, group)
         total = total + math.lgamma(group.size + 1)
         if group.size <= SMALL:
             total = total - log_permanent(log_bc)
@@ -135,14 +154,12 @@ def pairwise_bounds(q: MeanField) -> tuple:
     symmetry, below, above = q.symmetry, 0.0, 0.0
     for index, group in enumerate(symmetry.groups):
         layer = math.lgamma(group.size + 1) + (group.size * math.log(2) if symmetry.signed else 0.0)
-        log_bc, log_like = _overlaps(q, group, symmetry.own_units)
-        last = index + 1 == len(symmetry.groups)
-        if not last and not hasattr(q, "unit_lower"):
-            log_like = _overlaps(q, group, symmetry.units)[1]
+        log_bc, log_like = _own_overlaps(q, group)
+        if index + 1 < len(symmetry.groups):  # the outgoing weights belong to the next layer
+            mean_field = q.unit_lower(group.name) is None
+            log_like = overlap_matrices(*(symmetry.units(p, group.name) for p in (q.loc, q.scale)), signed=symmetry.signed)[1] if mean_field else None
         below = below + jnp.clip(math.lgamma(group.size + 1) - log_permanent_bounds(log_bc)[1], 0.0, layer)
-        if last or not hasattr(q, "unit_lower"):
-            layer = jnp.clip(math.lgamma(group.size + 1) - log_permanent_bounds(log_like)[0], 0.0, layer)
-        above = above + layer
+        above = above + (layer if log_like is None else jnp.clip(math.lgamma(group.size + 1) - log_permanent_bounds(log_like)[0], 0.0, layer))
     return below, above
 
 
@@ -150,14 +167,7 @@ def pairwise_bounds(q: MeanField) -> tuple:
 def _pointwise(q, key, method, num_samples, num_permutations):
     k_weights, k_group = jax.random.split(key)
     w, keys = q.sample(k_weights, num_samples), jax.random.split(k_group, num_samples)
-    one = {
-        "exact": lambda v, k: pointwise_exact(q, v),
-        "bethe": lambda v, k: pointwise_bethe(q, v),
-        "infonce": lambda v, k: pointwise_infonce(q, v, k, num_permutations),
-        "guided": lambda v, k: pointwise_guided(q, v, k, num_permutations),
-    }[method]
-    size = max((g.size for g in q.symmetry.groups), default=1)
-    return jax.lax.map(lambda v: one(*v), (w, keys), batch_size=max(1, min(100, 10**6 // size**2)))
+    return jax.lax.map(lambda v: pointwise(q, *v, method, num_permutations), (w, keys), batch_size=draws_at_once(q.symmetry, method))
 
 
 def check_one_layer(symmetry, name: str, value: str) -> None:
@@ -207,4 +217,4 @@ def orbit_information(q, method: str = "exact", key=None, *, num_samples: int = 
     if method == "guided":
         lower, upper = (from_samples(np.asarray(v), kind) for v, kind in zip(values, ("lower", "upper"), strict=True))
         return Bounds(lower, upper)
-    return from_samples(np.asarray(values), {"exact": "exact", "infonce": "lower", "bethe": "upper"}[method])
+    return from_samples(np.asarray(values), KINDS[method])

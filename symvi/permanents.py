@@ -20,6 +20,7 @@ from symvi.checks import is_concrete, positive_int
 from symvi.scaling import check_log_matrix, log_normalise, log_sum_exp, over_batch, scale_matrix
 
 MAX_EXACT = 16  # the subset table has 2^n entries
+DAMPING = 0.3  # share of the old messages that a round keeps
 BIG = 1e6  # log messages are kept within +-BIG: a message beyond it forces or forbids a pair
 
 
@@ -134,7 +135,7 @@ def _beliefs_rule(primals, tangents):
     return value, jnp.sum(jnp.where(beliefs > 0, beliefs * tangents[0], 0.0))
 
 
-def bethe(log_a, *, start=None, max_iter: int = 200, tolerance: float = 1e-4, damping: float = 0.3, balance: int = 500) -> Bethe:
+def bethe(log_a, *, start=None, max_iter: int = 200, tolerance: float = 1e-4, balance: int = 500) -> Bethe:
     """The Bethe permanent by sum-product message passing (Huang and Jebara 2009; Vontobel 2013), in log space.
 
     It maximises the concave F(b) = sum_ij b (log A - log b) + (1 - b) log(1 - b) over doubly stochastic beliefs b, and
@@ -150,25 +151,31 @@ def bethe(log_a, *, start=None, max_iter: int = 200, tolerance: float = 1e-4, da
         Rounds of messages at most.
     tolerance : float
         Stop when the beliefs' row and column sums agree this well.
-    damping : float
-        Share of the old messages that is kept, between 0 (none) and 1.
     balance : int
         Rounds of scaling at most that make the final beliefs doubly stochastic.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, has NaN or +inf entries, or `start` has another shape.
     """
-    return _bethe(check_log_matrix(log_a), start, positive_int("max_iter", max_iter), tolerance, damping, positive_int("balance", balance))
+    log_a = check_log_matrix(log_a)
+    if start is not None and jnp.shape(start) != log_a.shape:
+        raise ValueError(f"start: expected the shape of log_a, {log_a.shape}, got {jnp.shape(start)}; pass the messages of an earlier result for a matrix of this size")
+    return _bethe(log_a, start, positive_int("max_iter", max_iter), tolerance, positive_int("balance", balance))
 
 
 @partial(jax.jit, static_argnames=("max_iter", "balance"))
-def _bethe(log_a, start, max_iter=200, tolerance=1e-4, damping=0.3, balance=500):
+def _bethe(log_a, start, max_iter=200, tolerance=1e-4, balance=500):
     fixed = jax.lax.stop_gradient(log_a)
     if start is None:
         start = -jnp.broadcast_to(scale_matrix(fixed).column[..., None, :], log_a.shape)
-    found = over_batch(partial(_pass_messages, max_iter=max_iter, tolerance=tolerance, damping=damping, balance=balance), fixed, jax.lax.stop_gradient(start))
+    found = over_batch(partial(_pass_messages, max_iter=max_iter, tolerance=tolerance, balance=balance), fixed, jax.lax.stop_gradient(start))
     value = over_batch(_with_beliefs_as_gradient, log_a, found.value, found.log_beliefs)
     return found._replace(value=value)
 
 
-def _pass_messages(log_a, start, max_iter, tolerance, damping, balance):
+def _pass_messages(log_a, start, max_iter, tolerance, balance):
     n = log_a.shape[0]
     if n == 1:
         value = log_a[0, 0]
@@ -182,7 +189,7 @@ def _pass_messages(log_a, start, max_iter, tolerance, damping, balance):
     def round_(state):
         to_rows, _, count = state
         fresh = jnp.clip(-_leave_one_out(log_a + to_columns(to_rows), 0), -BIG, BIG)  # c_ij = 1 / sum over i' != i of A_i'j r_i'j
-        to_rows = (1 - damping) * fresh + damping * to_rows
+        to_rows = (1 - DAMPING) * fresh + DAMPING * to_rows
         beliefs = jax.nn.sigmoid(log_a + to_rows + to_columns(to_rows))
         error = jnp.maximum(jnp.max(jnp.abs(beliefs.sum(0) - 1)), jnp.max(jnp.abs(beliefs.sum(1) - 1)))
         return to_rows, error, count + 1

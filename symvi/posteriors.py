@@ -83,6 +83,9 @@ class MeanField:
         loc, scale = (self.symmetry.own_units(p, name) for p in (self.loc, self.scale))
         return log_normal(units[None, :, :], loc[:, None, :], scale[:, None, :]).sum(-1)
 
+    def unit_lower(self, name: str | None = None) -> None:
+        """None: weights inside a unit are independent. See :class:`UnitNormal`."""
+
     def rest_log_prob(self, params: dict) -> jax.Array:
         """log q of the weights that no group moves."""
         return sum((log_normal(params[k], loc, self.scale[k]).sum() for k, loc in self.symmetry.rest(self.loc).items()), start=jnp.zeros(()))
@@ -90,6 +93,16 @@ class MeanField:
     def entropy(self) -> jax.Array:
         """H(q) in nats, in closed form: a scalar."""
         return sum(jnp.log(s).sum() + 0.5 * jnp.size(s) * math.log(2 * math.pi * math.e) for s in self.scale.values())
+
+
+def over_draws(function, loc: dict, params: dict):
+    """`function` of one set of weights, shaped as `loc`, over the leading batch axes of `params`."""
+    name = next(iter(loc))
+    batch = jnp.shape(params[name])[: jnp.ndim(params[name]) - jnp.ndim(loc[name])]
+    if not batch:
+        return function(params)
+    rows = {k: jnp.reshape(params[k], (-1, *jnp.shape(v))) for k, v in loc.items()}
+    return jax.vmap(function)(rows).reshape(batch)
 
 
 def register_posterior(cls, fields: tuple) -> None:
@@ -193,12 +206,7 @@ class Symmetrized(dist.Distribution):
         Raises ValueError for more than 16 units in one hidden layer, or |G| > 50,000 for several.
         """
         value = value if isinstance(value, dict) else self._unflatten(value)
-        name = self.order[0]
-        batch = jnp.shape(value[name])[: jnp.ndim(value[name]) - jnp.ndim(self.base.loc[name])]
-        if not batch:
-            return log_symmetrized(self.base, value)
-        rows = {k: jnp.reshape(value[k], (-1, *jnp.shape(v))) for k, v in self.base.loc.items()}
-        return jax.vmap(partial(log_symmetrized, self.base))(rows).reshape(batch)
+        return over_draws(partial(log_symmetrized, self.base), self.base.loc, value)
 
     def entropy(self, key=None, num_samples: int = 1000) -> Estimate:
         """H(q_G) = H(q) + I(g; w) in nats, by Monte Carlo over draws of q (Theorem 4.1)."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
-from symvi.posteriors import MeanField, register_posterior
+from symvi.posteriors import MeanField, over_draws, register_posterior
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class UnitNormal(MeanField):
     def __post_init__(self):
         super().__post_init__()
         for name, value in self.lower.items():
-            n, d = jnp.shape(self.symmetry.own_units(self.loc, name)) if hasattr(value, "shape") else (0, 0)
-            if hasattr(value, "shape") and value.shape != (n, d, d):
-                raise ValueError(f"lower[{name!r}]: expected shape {(n, d, d)}, got {value.shape}; pass one strictly lower triangular matrix for each unit")
+            n, d = self.symmetry.own_units(self.loc, name).shape
+            if jnp.shape(value) != (n, d, d):
+                raise ValueError(f"lower[{name!r}]: expected shape {(n, d, d)}, got {jnp.shape(value)}; pass one strictly lower triangular matrix for each unit")
 
     def from_noise(self, noise: dict) -> dict:
         """The draw that standard normal `noise` gives: units are loc + scale * ((1 + N) noise)."""
@@ -50,12 +50,7 @@ class UnitNormal(MeanField):
 
     def log_prob(self, params: dict) -> jax.Array:
         """log q(w) in nats. Leading batch axes of `params` are kept: ``(num, *shape)`` gives ``(num,)``."""
-        name = next(iter(self.loc))
-        batch = jnp.shape(params[name])[: jnp.ndim(params[name]) - jnp.ndim(self.loc[name])]
-        if not batch:
-            return self._log_prob(params)
-        rows = {k: jnp.reshape(params[k], (-1, *jnp.shape(v))) for k, v in self.loc.items()}
-        return jax.vmap(self._log_prob)(rows).reshape(batch)
+        return over_draws(self._log_prob, self.loc, params)
 
     def _log_prob(self, params):
         total = self.rest_log_prob(params)

@@ -17,29 +17,23 @@ from tqdm.auto import tqdm
 
 from symvi.checks import one_of, positive_int, seed_to_key
 from symvi.estimates import Estimate, from_samples
-from symvi.information import check_one_layer, pairwise_bounds, pairwise_objective, pointwise_bethe, pointwise_exact, pointwise_guided, pointwise_infonce
+from symvi.information import KINDS, METHODS, check_one_layer, draws_at_once, pairwise_bounds, pairwise_objective, pointwise
 from symvi.models import BNN
 from symvi.posteriors import MeanField, Symmetrized, log_symmetrized
 from symvi.unit_normal import UnitNormal
 
-SYMMETRIZE = (None, "exact", "infonce", "guided", "pairwise", "bethe")
-KINDS = {"infonce": "lower", "guided": "lower", "pairwise": "lower", "bethe": "upper"}  # of L_G; the others are exact
+SYMMETRIZE = (None, *METHODS)
 COVARIANCES = ("diagonal", "unit")
 ROUNDS = 4  # rounds of messages a step: they start from the last step's, and the matrix has hardly moved
 MONITOR_SAMPLES = 100
 
 
 def _gain(q: MeanField, w: dict, key, symmetrize, num_permutations):
-    """The pointwise gain log q(w) - log q_G(w), or its bound, that symmetrizing adds to the ELBO; 0 without it."""
-    if symmetrize == "exact":
-        return pointwise_exact(q, w)
-    if symmetrize == "infonce":
-        return pointwise_infonce(q, w, key, num_permutations)
-    if symmetrize == "guided":
-        return pointwise_guided(q, w, key, num_permutations)[0]
-    if symmetrize == "bethe":
-        return pointwise_bethe(q, w)
-    return 0.0
+    """The pointwise gain log q(w) - log q_G(w), or its bound, that symmetrizing adds to the ELBO; 0 where no draw is needed."""
+    if symmetrize in (None, "pairwise"):
+        return 0.0
+    gain = pointwise(q, w, key, symmetrize, num_permutations)
+    return gain[0] if symmetrize == "guided" else gain
 
 
 @partial(jax.jit, static_argnames=("bnn", "symmetrize", "num_samples", "num_permutations"))
@@ -47,7 +41,7 @@ def _pointwise_elbo(bnn, q, x, y, key, symmetrize, num_samples, num_permutations
     k_weights, k_group = jax.random.split(key)
     w, keys = q.sample(k_weights, num_samples), jax.random.split(k_group, num_samples)
     sure = pairwise_bounds(q)[0] if symmetrize == "pairwise" else 0.0
-    return q.entropy() + sure + jax.lax.map(lambda v: bnn.log_joint(v[0], x, y) + _gain(q, v[0], v[1], symmetrize, num_permutations), (w, keys), batch_size=100)
+    return q.entropy() + sure + jax.lax.map(lambda v: bnn.log_joint(v[0], x, y) + _gain(q, v[0], v[1], symmetrize, num_permutations), (w, keys), batch_size=draws_at_once(q.symmetry, symmetrize))
 
 
 def elbo(bnn: BNN, q, x, y, *, symmetrize: str | None = None, key=None, num_samples: int = 1000, num_permutations: int = 20) -> Estimate:
@@ -111,7 +105,7 @@ class Fit:
     posteriors : list of MeanField or UnitNormal
         The restarts that stayed finite, in order; ``kept`` holds their numbers.
     elbos : list of Estimate
-        Their own objective in nats, on fresh draws.
+        Their own objective in nats, on 1000 fresh draws (100 for "guided").
     losses : array (restarts, steps)
         The Monte Carlo loss (negative ELBO, nats) along training, of all restarts.
     monitor : Monitor or None

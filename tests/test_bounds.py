@@ -72,7 +72,7 @@ def test_deep_nets_against_enumeration(widths, signed, full):
             assert exact.value > 0.9 * net.symmetry.log_order
 
 
-def test_chain_bound_exceeds_every_single_layer():
+def test_chain_bound_exceeds_the_last_layer_alone_and_subgroups_stay_below():
     net = MLP([2, 3, 3, 1], "tanh")
     loc = {k: jnp.asarray(0.7 * np.random.default_rng(3).normal(size=s)) for k, s in net.shapes.items()}
     q = MeanField(loc, {k: jnp.full(v.shape, 0.5) for k, v in loc.items()}, net.symmetry)

@@ -188,6 +188,11 @@ def test_bethe_says_when_it_has_not_converged():
     assert float(rough) <= float(log_permanent_bethe(log_a)) + 1e-6
 
 
+def test_bethe_refuses_messages_of_another_size():
+    with pytest.raises(ValueError, match=r"start: expected the shape of log_a, \(4, 4\), got \(3, 3\); pass"):
+        bethe(jnp.zeros((4, 4)), start=jnp.zeros((3, 3)))
+
+
 def test_warm_start_needs_few_rounds():
     log_a = 3 * jax.random.normal(jax.random.key(6), (20, 20))
     near = log_a + 1e-3 * jax.random.normal(jax.random.key(7), (20, 20))
