@@ -9,7 +9,7 @@ with warnings.catch_warnings():  # ArviZ announces its next major version at eve
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as _arviz  # noqa: F401
 
-from symvi import data, diagnostics, distances, information, ledger, mode_seeking, overlaps, permanents, plots, scaling
+from symvi import data, diagnostics, distances, entropy_bound, information, ledger, mode_seeking, overlaps, permanents, plots, scaling
 from symvi.diagnostics import align
 from symvi.estimates import Bounds, Estimate, Interval, mean_interval
 from symvi.guides import AutoSymmetrizedNormal
@@ -49,6 +49,7 @@ __all__ = [
     "diagnostics",
     "distances",
     "elbo",
+    "entropy_bound",
     "fit",
     "grid_posterior",
     "information",

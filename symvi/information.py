@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from symvi.checks import one_of, positive_int
+from symvi.entropy_bound import entropy_bound
 from symvi.estimates import Bounds, Estimate, from_samples
 from symvi.overlaps import overlap_matrices
 from symvi.permanents import bethe, draw_permutation, log_permanent, log_permanent_bounds
@@ -128,8 +129,8 @@ def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int
     """The pairwise lower bound of I(g; w) as a function to train with: ``(value, messages)``; no sampling, zero variance.
 
     sum over layers of log n! - log perm(BC) (Kolchinsky and Tracey 2017, applied to the orbit of q). Beyond 8 units
-    the Bethe permanent stands for perm, so the value is approximate: too high, by at most n/2 log 2 once its messages
-    have converged. `messages` of an earlier call start the next one; give `max_iter` = a few rounds then.
+    the upper bound of :mod:`symvi.entropy_bound` stands for perm, so the value stays a lower bound of I. `messages` of an
+    earlier call start the next one; give `max_iter` = a few rounds then.
     """
     total, after = 0.0, {}
     for group in q.symmetry.groups:
@@ -138,7 +139,7 @@ def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int
         if group.size <= SMALL:
             total = total - log_permanent(log_bc)
         else:
-            found = bethe(log_bc, start=None if messages is None else messages[group.name], max_iter=max_iter, balance=2)
+            found = entropy_bound(log_bc, start=None if messages is None else messages[group.name], max_iter=max_iter)
             total, after[group.name] = total - found.value, found.messages
     return total, after
 

@@ -7,11 +7,12 @@ divergence KL(q_i || q_j). A signed group averages over the two signs of unit j.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-MAX_ENTRIES = 2**24  # larger (n, n, d) arrays are worked through row by row
+MAX_ENTRIES = 2**24  # larger (n, n, d, d) arrays are worked through row by row
 
 
 def _row_by_row(pair, *arrays):
@@ -21,6 +22,45 @@ def _row_by_row(pair, *arrays):
     if n * sum(a.size for a in arrays) <= MAX_ENTRIES:
         return jax.vmap(rows)(arrays)
     return jax.lax.map(rows, arrays)
+
+
+def _over_weights(pair, loc, scale):
+    """The sum over weights k of pair(loc_ik, scale_ik, loc_jk, scale_jk), for every pair of units: shape ``(n, n)``."""
+
+    @jax.checkpoint
+    def add(total, weight):
+        m, s = weight
+        return total + pair(m[:, None], s[:, None], m, s), None
+
+    return jax.lax.scan(add, jnp.zeros((len(loc), len(loc)), loc.dtype), (loc.T, scale.T), unroll=4)[0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _log_bhattacharyya(loc, scale, sign):
+    def pair(m1, s1, m2, s2):
+        variance = s1**2 + s2**2
+        return 0.5 * jnp.log(2 * s1 * s2 / variance) - 0.25 * (m1 - sign * m2) ** 2 / variance
+
+    return _over_weights(pair, loc, scale)
+
+
+def _slopes(sign, units, slope):
+    """Sums over rows alone, since log BC is symmetric: several times faster than what automatic differentiation makes of it."""
+    slope = slope + slope.T
+    total = slope.sum(1)
+
+    def of_weight(_, weight):
+        m, s = weight
+        precision = 1 / (s[:, None] ** 2 + s**2)
+        pull = slope * precision * (m[:, None] - sign * m)
+        spread = 0.5 * pull * precision * (m[:, None] - sign * m) - slope * precision
+        return None, (-0.5 * pull.sum(1), 0.5 * total / s + s * spread.sum(1))
+
+    _, (by_loc, by_scale) = jax.lax.scan(of_weight, None, (units[0].T, units[1].T), unroll=4)
+    return by_loc.T, by_scale.T
+
+
+_log_bhattacharyya.defvjp(lambda loc, scale, sign: (_log_bhattacharyya(loc, scale, sign), (loc, scale)), _slopes)
 
 
 def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
@@ -35,12 +75,7 @@ def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
         -1 reflects unit j: its mean changes sign.
     """
     if lower is None:
-
-        def pair(one, all_):
-            variance = one[1] ** 2 + all_[1] ** 2
-            return 0.5 * jnp.log(2 * one[1] * all_[1] / variance).sum(-1) - 0.25 * ((one[0] - sign * all_[0]) ** 2 / variance).sum(-1)
-
-        return _row_by_row(pair, loc, scale)
+        return _log_bhattacharyya(loc, scale, sign)
 
     def pair_full(one, all_):
         cholesky = jnp.linalg.cholesky((one[1] + all_[1]) / 2)
@@ -54,11 +89,7 @@ def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
 def divergences(loc, scale, lower=None, sign: int = 1):
     """KL(q_i || q_j) in nats for Gaussian units, shape ``(n, n)``; arguments as in :func:`log_bhattacharyya`."""
     if lower is None:
-
-        def pair(one, all_):
-            return (jnp.log(all_[1] / one[1]) + 0.5 * (one[1] ** 2 + (one[0] - sign * all_[0]) ** 2) / all_[1] ** 2 - 0.5).sum(-1)
-
-        return _row_by_row(pair, loc, scale)
+        return _over_weights(lambda m1, s1, m2, s2: jnp.log(s2 / s1) + 0.5 * (s1**2 + (m1 - sign * m2) ** 2) / s2**2 - 0.5, loc, scale)
     factors = scale[:, :, None] * (jnp.eye(loc.shape[1]) + lower)
 
     def pair_full(one, all_):

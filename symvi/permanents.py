@@ -1,6 +1,6 @@
 """The permanent of a matrix of log entries: perm(A) = sum over permutations g of prod_i A[i, g(i)].
 
-Exact up to n = 16; beyond that the Bethe permanent (a lower bound with a known gap), Sinkhorn's upper bound, and
+Exact up to n = 16; beyond that the Bethe permanent (a lower bound with a known gap), an upper bound by entropy, and
 permutations drawn with nearly the right weights, whose importance weights estimate perm(A) without bias.
 """
 
@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from symvi.checks import is_concrete, positive_int
-from symvi.scaling import check_log_matrix, log_normalise, log_sum_exp, over_batch, scale_matrix
+from symvi.entropy_bound import entropy_bound
+from symvi.scaling import check_log_matrix, log_normalise, log_sum_exp, over_batch, scale_matrix, with_beliefs_as_gradient
 
 MAX_EXACT = 16  # the subset table has 2^n entries
 DAMPING = 0.3  # share of the old messages that a round keeps
@@ -122,19 +123,6 @@ def _doubly_stochastic(log_b, zero, rounds: int):
     return jnp.where(fits & (missing > 0), jnp.logaddexp(log_b, jnp.log(jnp.where(missing > 0, missing, 1.0))), log_b)
 
 
-@jax.custom_jvp
-def _with_beliefs_as_gradient(log_a, value, log_beliefs):
-    """`value`, with the beliefs as its gradient in log A (the messages are stationary, so they drop out)."""
-    return value
-
-
-@_with_beliefs_as_gradient.defjvp
-def _beliefs_rule(primals, tangents):
-    _, value, log_beliefs = primals
-    beliefs = jnp.exp(log_beliefs)
-    return value, jnp.sum(jnp.where(beliefs > 0, beliefs * tangents[0], 0.0))
-
-
 def bethe(log_a, *, start=None, max_iter: int = 200, tolerance: float = 1e-4, balance: int = 500) -> Bethe:
     """The Bethe permanent by sum-product message passing (Huang and Jebara 2009; Vontobel 2013), in log space.
 
@@ -171,7 +159,7 @@ def _bethe(log_a, start, max_iter=200, tolerance=1e-4, balance=500):
     if start is None:
         start = -jnp.broadcast_to(scale_matrix(fixed).column[..., None, :], log_a.shape)
     found = over_batch(partial(_pass_messages, max_iter=max_iter, tolerance=tolerance, balance=balance), fixed, jax.lax.stop_gradient(start))
-    value = over_batch(_with_beliefs_as_gradient, log_a, found.value, found.log_beliefs)
+    value = over_batch(with_beliefs_as_gradient, log_a, found.value, found.log_beliefs)
     return found._replace(value=value)
 
 
@@ -226,7 +214,8 @@ def log_permanent_bounds(log_a, *, max_exact: int = MAX_EXACT) -> tuple:
     """A certified interval of log perm(A) in nats: ``(lower, upper)``, each of shape ``(...)``.
 
     Exact (lower = upper) for n <= `max_exact`. Beyond, lower is the Bethe permanent and upper the smaller of
-    n/2 log 2 above the Bethe permanent (Anari and Rezaei 2019) and Sinkhorn's product of row sums of the scaled matrix.
+    n/2 log 2 above the Bethe permanent (Anari and Rezaei 2019) and the bound by the entropy of a random permutation
+    (:mod:`symvi.entropy_bound`), which for flat matrices is about log n wide.
     """
     log_a = check_log_matrix(log_a)
     if log_a.shape[-1] <= max_exact:
@@ -237,10 +226,8 @@ def log_permanent_bounds(log_a, *, max_exact: int = MAX_EXACT) -> tuple:
 @jax.jit
 def _bounds(log_a):
     found = _bethe(log_a, None)
-    scaled = scale_matrix(log_a)
-    by_rows = scaled.row.sum(-1) + scaled.column.sum(-1) + log_sum_exp(scaled.log_p, -1).sum(-1)
     by_bethe = found.value + found.gap + 0.5 * log_a.shape[-1] * math.log(2)
-    return found.value, jnp.maximum(found.value, jnp.minimum(by_rows, by_bethe))
+    return found.value, jnp.maximum(found.value, jnp.minimum(entropy_bound(log_a).value, by_bethe))
 
 
 def _row_logits(row, ahead, free):

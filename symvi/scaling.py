@@ -39,6 +39,19 @@ def over_batch(function, *arrays):
     return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), out)
 
 
+@jax.custom_jvp
+def with_beliefs_as_gradient(log_a, value, log_beliefs):
+    """`value`, with the beliefs as its gradient in log A: they maximise what `value` is the maximum of, so they drop out."""
+    return value
+
+
+@with_beliefs_as_gradient.defjvp
+def _beliefs_rule(primals, tangents):
+    _, value, log_beliefs = primals
+    beliefs = jnp.exp(log_beliefs)
+    return value, jnp.sum(jnp.where(beliefs > 0, beliefs * tangents[0], 0.0))
+
+
 class Scaling(NamedTuple):
     """A Sinkhorn scaling: log A = log P + row[:, None] + column[None, :], with P nearly doubly stochastic.
 

@@ -24,7 +24,7 @@ from symvi.unit_normal import UnitNormal
 
 SYMMETRIZE = (None, *METHODS)
 COVARIANCES = ("diagonal", "unit")
-ROUNDS = 4  # rounds of messages a step: they start from the last step's, and the matrix has hardly moved
+ROUNDS = 2  # rounds of messages a step: they start from the last step's, and the matrix has hardly moved
 MONITOR_SAMPLES = 100
 
 
@@ -171,7 +171,7 @@ def fit(
     symmetrize : None, "exact", "infonce", "guided", "pairwise" or "bethe"
         What is maximised: L, L_G (small groups), or L plus a bound of I(g; w): the paper's with K = `num_permutations`
         ("infonce"; Gelberg et al. 2024, Theorem 4.3), guided permutations (gradient through the importance weights, not
-        through their proposal), the pairwise bound (no sampling; beyond 8 units by the Bethe permanent), or the Bethe
+        through their proposal), the pairwise bound (no sampling), or the Bethe
         permanent of each draw (one hidden layer).
     steps, restarts, num_samples : int
         Adam steps, independent starts, weight draws a step.

@@ -151,7 +151,7 @@ def test_objective_is_the_pairwise_lower_bound(n):
         assert messages == {}
         assert float(value) == pytest.approx(certified, abs=1e-9)
     else:
-        assert certified <= float(value) <= certified + n / 2 * math.log(2)
+        assert certified - 1 <= float(value) <= certified  # the exact permanent is certified here, an upper bound of it is trained with
         again, _ = pairwise_objective(q, messages, 2)
         assert float(again) == pytest.approx(float(value), abs=1e-4)
     slope = jax.grad(lambda q: pairwise_objective(q)[0])(q).loc["u"]

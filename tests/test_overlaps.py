@@ -34,12 +34,30 @@ def test_overlaps_against_quadrature_over_the_plane(lower, sign):
 
 
 def test_row_by_row_agrees_with_all_at_once(monkeypatch):
-    before = log_bhattacharyya(LOC, SCALE), jax.grad(lambda m: log_bhattacharyya(m, SCALE).sum())(LOC)
+    def both():
+        return log_bhattacharyya(LOC, SCALE, LOWER), jax.grad(lambda m: log_bhattacharyya(m, SCALE, LOWER).sum())(LOC)
+
+    before = both()
     assert LOC.size < MAX_ENTRIES
     monkeypatch.setattr("symvi.overlaps.MAX_ENTRIES", 1)
-    after = log_bhattacharyya(LOC, SCALE), jax.grad(lambda m: log_bhattacharyya(m, SCALE).sum())(LOC)
+    after = both()
     np.testing.assert_allclose(after[0], before[0], rtol=1e-12)
     np.testing.assert_allclose(after[1], before[1], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_gradient_of_log_bc_is_that_of_its_formula(sign):
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3)))
+
+    def formula(loc, scale):
+        # log BC = sum over weights of log(2 s t / (s^2 + t^2)) / 2 - (m - sign l)^2 / (s^2 + t^2) / 4
+        variance = scale[:, None] ** 2 + scale**2
+        return (0.5 * jnp.log(2 * scale[:, None] * scale / variance) - 0.25 * (loc[:, None] - sign * loc) ** 2 / variance).sum(-1)
+
+    np.testing.assert_allclose(log_bhattacharyya(LOC, SCALE, sign=sign), formula(LOC, SCALE), rtol=1e-12)
+    mine = jax.grad(lambda m, s: (weights * log_bhattacharyya(m, s, sign=sign)).sum(), (0, 1))(LOC, SCALE)
+    theirs = jax.grad(lambda m, s: (weights * formula(m, s)).sum(), (0, 1))(LOC, SCALE)
+    np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_signed_matrices_average_both_signs():
