@@ -216,7 +216,8 @@ def fit(
     lower = {g.name: jnp.zeros((restarts, g.size, *2 * (bnn.symmetry.own_units(jax.tree.map(lambda a: a[0], starts), g.name).shape[1],))) for g in bnn.symmetry.groups}
     theta = (loc, jnp.full_like(loc, np.log(initial_scale)), lower if covariance == "unit" else {})
     messages = jax.jit(jax.vmap(lambda t: pairwise_objective(_posterior(bnn, t))[1]))(theta) if symmetrize == "pairwise" else {}
-    state = (theta, jax.vmap(optax.adam(1.0).init)(theta), jax.random.split(k_steps, restarts), messages)
+    keys, draws = jax.vmap(lambda k: _draw(k, num_samples, loc[0]))(jax.random.split(k_steps, restarts))
+    state = (theta, jax.vmap(optax.adam(1.0).init)(theta), keys, draws, messages)
 
     # equal chunks compile once
     chunks = next(c for c in range(min(20, steps), 0, -1) if steps % c == 0) if monitor_every is None else steps // monitor_every
@@ -262,32 +263,41 @@ def _measure(bnn, theta, x, y, key):
     return jax.vmap(one)(theta)
 
 
+def _draw(key, num_samples, like):
+    """The next key, and one step's randomness: standard normal noise ``(num_samples, num_weights)`` and a key for each draw of the weights."""
+    key, k = jax.random.split(key)
+    k_weights, k_group = jax.random.split(k)
+    return key, (jax.random.normal(k_weights, (num_samples, like.size), like.dtype), jax.random.split(k_group, num_samples))
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _run(bnn, symmetrize, num_samples, num_permutations, state, x, y, rows, learning_rate):
-    """`len(rows)` Adam steps on every restart; returns the new state and the losses, shape (steps, restarts)."""
+    """`len(rows)` Adam steps on every restart; returns the new state and the losses, shape (steps, restarts).
+
+    A step's noise was drawn by the step before: drawn in the step that uses it, the compiler would fuse the random
+    numbers into every place that reads them and draw them again there, ten times slower.
+    """
     unravel = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(bnn.init, jax.random.key(0))))[1]
     adam = optax.adam(1.0)
 
-    def loss(theta, messages, key, x, y, weight):
+    def loss(theta, messages, draws, x, y, weight):
         q = _posterior(bnn, theta)
-        k_weights, k_group = jax.random.split(key)
-        noise = jax.random.normal(k_weights, (num_samples, theta[0].size), theta[0].dtype)
         sure, messages = pairwise_objective(q, messages, ROUNDS) if symmetrize == "pairwise" else (0.0, messages)
 
         def pointwise(noise, key):
             w = q.from_noise(unravel(noise))
             return bnn.log_prior(w) + weight * bnn.log_likelihood(w, x, y) + _gain(q, w, key, symmetrize, num_permutations)
 
-        return -q.entropy() - sure - jax.vmap(pointwise)(noise, jax.random.split(k_group, num_samples)).mean(), messages
+        return -q.entropy() - sure - jax.vmap(pointwise)(*draws).mean(), messages
 
     def step(state, row):
         batch = (x, y, 1.0) if row.size == 0 else (x[row], y[row], len(x) / row.size)
 
-        def one(theta, adam_state, key, messages):
-            key, k = jax.random.split(key)
-            (value, messages), slope = jax.value_and_grad(loss, has_aux=True)(theta, messages, k, *batch)
+        def one(theta, adam_state, key, draws, messages):
+            (value, messages), slope = jax.value_and_grad(loss, has_aux=True)(theta, messages, draws, *batch)
             update, adam_state = adam.update(slope, adam_state)
-            return (jax.tree.map(lambda t, u: t + learning_rate * u, theta, update), adam_state, key, messages), value
+            theta = jax.tree.map(lambda t, u: t + learning_rate * u, theta, update)
+            return (theta, adam_state, *_draw(key, num_samples, theta[0]), messages), value
 
         return jax.vmap(one)(*state)
 
