@@ -18,6 +18,7 @@ from symvi.ledger import claim
 from symvi.models import BNN, Categorical, Gaussian
 from symvi.networks import MLP
 from symvi.posteriors import MeanField, Symmetrized
+from symvi.sweeps import sweep
 from symvi.symmetry import Element, Symmetry, UnitGroup, swap
 from symvi.truth import GridPosterior, grid_posterior, nuts
 from symvi.unit_normal import UnitNormal
@@ -64,4 +65,5 @@ __all__ = [
     "predict",
     "scaling",
     "swap",
+    "sweep",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import jax
 import numpy as np
 
@@ -24,6 +26,11 @@ def one_of(name: str, value, options) -> None:
     """ValueError unless `value` is one of `options`."""
     if value not in options:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}; choose one of these")
+
+
+def shows_progress(progress: bool) -> bool:
+    """Whether to draw a bar: asked for, and somebody looks (a terminal or a notebook)."""
+    return bool(progress) and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 def is_concrete(*values) -> bool:

@@ -12,6 +12,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from symvi.elimination import inverse_of_unit_lower, log_det_and_square
+
 MAX_ENTRIES = 2**24  # larger (n, n, d, d) arrays are worked through row by row
 
 
@@ -78,10 +80,8 @@ def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
         return _log_bhattacharyya(loc, scale, sign)
 
     def pair_full(one, all_):
-        cholesky = jnp.linalg.cholesky((one[1] + all_[1]) / 2)
-        z = jax.vmap(lambda c, d: jax.scipy.linalg.solve_triangular(c, d, lower=True))(cholesky, one[0] - sign * all_[0])
-        log_volume = jnp.log(jnp.diagonal(cholesky, axis1=-2, axis2=-1)).sum(-1)  # half the log determinant of the mean covariance
-        return 0.5 * (one[2] + all_[2]) - log_volume - 0.125 * (z**2).sum(-1)
+        log_det, square = log_det_and_square((one[1] + all_[1]) / 2, one[0] - sign * all_[0])
+        return 0.5 * (one[2] + all_[2] - log_det) - 0.125 * square
 
     return _row_by_row(pair_full, loc, covariances(scale, lower), jnp.log(scale).sum(-1))
 
@@ -91,16 +91,14 @@ def divergences(loc, scale, lower=None, sign: int = 1):
     if lower is None:
         return _over_weights(lambda m1, s1, m2, s2: jnp.log(s2 / s1) + 0.5 * (s1**2 + (m1 - sign * m2) ** 2) / s2**2 - 0.5, loc, scale)
     factors = scale[:, :, None] * (jnp.eye(loc.shape[1]) + lower)
+    inverses = inverse_of_unit_lower(lower) / scale[:, None, :]
 
     def pair_full(one, all_):
-        def solve(c, b):
-            return jax.scipy.linalg.solve_triangular(c, b, lower=True)
+        ratio = all_[2] @ one[1]
+        z = jnp.einsum("nij,nj->ni", all_[2], one[0] - sign * all_[0])
+        return all_[3] - one[3] + 0.5 * ((ratio**2).sum((-2, -1)) + (z**2).sum(-1) - loc.shape[1])
 
-        ratio = jax.vmap(lambda c: solve(c, one[1]))(all_[1])
-        z = jax.vmap(solve)(all_[1], one[0] - sign * all_[0])
-        return all_[2] - one[2] + 0.5 * ((ratio**2).sum((-2, -1)) + (z**2).sum(-1) - loc.shape[1])
-
-    return _row_by_row(pair_full, loc, factors, jnp.log(scale).sum(-1))
+    return _row_by_row(pair_full, loc, factors, inverses, jnp.log(scale).sum(-1))
 
 
 def covariances(scale, lower):

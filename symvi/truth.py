@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import arviz as az
@@ -12,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import MCMC, NUTS
 
-from symvi.checks import positive_int, seed_to_key
+from symvi.checks import positive_int, seed_to_key, shows_progress
 from symvi.models import BNN
 
 
@@ -35,8 +34,7 @@ def nuts(bnn: BNN, x, y, *, chains: int = 4, warmup: int = 1000, draws: int = 10
     chains, warmup, draws = positive_int("chains", chains), positive_int("warmup", warmup), positive_int("draws", draws)
     key = seed_to_key(seed)
     x, y = bnn.check_data(x, y)
-    bar = progress and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    mcmc = MCMC(NUTS(bnn.numpyro_model), num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized", progress_bar=bar)
+    mcmc = MCMC(NUTS(bnn.numpyro_model), num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized", progress_bar=shows_progress(progress))
     mcmc.run(key, x, y, extra_fields=("diverging", "energy", "num_steps", "accept_prob", "potential_energy"))
     return az.from_numpyro(mcmc)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
+from symvi.elimination import inverse_of_unit_lower
 from symvi.posteriors import MeanField, over_draws, register_posterior
 
 
@@ -73,9 +74,7 @@ class UnitNormal(MeanField):
     def _whiten(self, units, name):
         """(1 + N_i)^-1 (u - loc_i) / scale_i for units ``(n, m, d)``."""
         loc, scale = (self.symmetry.own_units(p, name)[:, None, :] for p in (self.loc, self.scale))
-        factor = jnp.eye(loc.shape[-1]) + self.unit_lower(name)
-        solve = jax.vmap(lambda c, b: jax.scipy.linalg.solve_triangular(c, b.T, lower=True, unit_diagonal=True).T)
-        return solve(factor, (units - loc) / scale)
+        return jnp.einsum("nij,nmj->nmi", inverse_of_unit_lower(self.unit_lower(name)), (units - loc) / scale)
 
     def unit_lower(self, name: str | None = None) -> jax.Array:
         """N of one unit group, strictly lower triangular, shape ``(n, d, d)``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from tqdm.auto import tqdm
 
-from symvi.checks import one_of, positive_int, seed_to_key
+from symvi.checks import one_of, positive_int, seed_to_key, shows_progress
 from symvi.estimates import Estimate, from_samples
 from symvi.information import KINDS, METHODS, check_one_layer, draws_at_once, pairwise_bounds, pairwise_objective, pointwise
 from symvi.models import BNN
@@ -222,8 +221,7 @@ def fit(
     # equal chunks compile once
     chunks = next(c for c in range(min(20, steps), 0, -1) if steps % c == 0) if monitor_every is None else steps // monitor_every
     losses, seen = [], []
-    quiet = not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    with tqdm(total=steps, desc="fit", unit="step", disable=quiet, leave=False) as bar:
+    with tqdm(total=steps, desc="fit", unit="step", disable=not shows_progress(progress), leave=False) as bar:
         for chunk in np.split(np.arange(steps), chunks):
             rows = jnp.zeros((len(chunk), 0), int) if batches is None else jnp.asarray(batches[chunk])
             state, loss = _run(*settings, state, x, y, rows, learning_rate)

@@ -58,7 +58,7 @@ def test_exact_lies_between_all_bounds(n, d, signed, full):
     check()
 
 
-@pytest.mark.parametrize(("widths", "signed", "full"), [([2, 3, 3, 1], False, False), ([1, 2, 2, 2, 1], False, False), ([1, 2, 2, 1], True, False), ([1, 3, 2, 1], False, True)])
+@pytest.mark.parametrize(("widths", "signed", "full"), [([2, 3, 3, 1], False, False), ([1, 2, 2, 2, 1], False, False), ([1, 2, 2, 1], True, False), ([1, 3, 2, 1], False, True), ([1, 2, 2, 1], True, True)])
 def test_deep_nets_against_enumeration(widths, signed, full):
     net = MLP(widths, "tanh", signed=signed)
     for seed, scale in enumerate((1.5, 0.6, 0.2)):
