@@ -1,5 +1,6 @@
 # make book    build the book into _build/html          make serve   look at it on http://localhost:8000
 # make test    every test and every chapter             make clean   remove what was built (not .venv)
+# make reproduce   compute the committed tables of book/results again (hours; goes on where it was interrupted)
 #
 # On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:
 #     make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -14,7 +15,7 @@ FRESH_CLAIMS := $(CURDIR)/_build/claims-fresh
 # Compiled code is kept between runs of the chapters: most of their time is compilation.
 KEEP_COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
 
-.PHONY: book test check-pages bench serve clean
+.PHONY: book test check-pages bench reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
@@ -47,6 +48,10 @@ check-pages: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_fit.py
 	$(BIN)/python tests/benchmarks/bench_information.py
+
+# Settings that are finished are kept in _build/results; remove that folder to begin anew.
+reproduce: $(READY)
+	$(BIN)/python book/reproduce/training_map.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
