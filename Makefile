@@ -1,6 +1,6 @@
 # make book    build the book into _build/html          make serve   look at it on http://localhost:8000
 # make test    every test and every chapter             make clean   remove what was built (not .venv)
-# make reproduce   compute the committed tables of book/results again (hours; goes on where it was interrupted)
+# make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
 # On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:
 #     make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -52,6 +52,8 @@ bench: $(READY)
 # Settings that are finished are kept in _build/results; remove that folder to begin anew.
 reproduce: $(READY)
 	$(BIN)/python book/reproduce/training_map.py
+	$(BIN)/python book/reproduce/references.py
+	$(BIN)/python book/reproduce/calibration.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }

@@ -9,15 +9,20 @@ with warnings.catch_warnings():  # ArviZ announces its next major version at eve
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as _arviz  # noqa: F401
 
-from symvi import data, diagnostics, distances, entropy_bound, information, ledger, mode_seeking, overlaps, permanents, plots, scaling
+from symvi import comparison, data, diagnostics, distances, draws, entropy_bound, information, ledger, mixing, mode_seeking, overlaps, permanents, plots, references, scaling
+from symvi.comparison import Comparison, compare
 from symvi.diagnostics import align
+from symvi.draws import inference_data
 from symvi.estimates import Bounds, Estimate, Interval, mean_interval
+from symvi.evidence import log_evidence
 from symvi.guides import AutoSymmetrizedNormal
 from symvi.information import orbit_information
 from symvi.ledger import claim
+from symvi.mixing import convergence
 from symvi.models import BNN, Categorical, Gaussian
 from symvi.networks import MLP
 from symvi.posteriors import MeanField, Symmetrized
+from symvi.references import reference_model, reference_posterior
 from symvi.sweeps import sweep
 from symvi.symmetry import Element, Symmetry, UnitGroup, swap
 from symvi.truth import GridPosterior, grid_posterior, nuts
@@ -32,6 +37,7 @@ __all__ = [
     "AutoSymmetrizedNormal",
     "Bounds",
     "Categorical",
+    "Comparison",
     "Element",
     "Estimate",
     "Fit",
@@ -46,16 +52,23 @@ __all__ = [
     "UnitNormal",
     "align",
     "claim",
+    "compare",
+    "comparison",
+    "convergence",
     "data",
     "diagnostics",
     "distances",
+    "draws",
     "elbo",
     "entropy_bound",
     "fit",
     "grid_posterior",
+    "inference_data",
     "information",
     "ledger",
+    "log_evidence",
     "mean_interval",
+    "mixing",
     "mode_seeking",
     "nuts",
     "orbit_information",
@@ -63,6 +76,9 @@ __all__ = [
     "permanents",
     "plots",
     "predict",
+    "reference_model",
+    "reference_posterior",
+    "references",
     "scaling",
     "swap",
     "sweep",

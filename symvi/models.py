@@ -108,6 +108,10 @@ class BNN:
             start[NOISE] = jnp.zeros(())
         return dict(sorted(start.items()))
 
+    def sample_prior(self, key) -> dict:
+        """One draw from the prior: a dict of arrays by name."""
+        return {name: prior.sample(jax.random.fold_in(key, i)) for i, (name, prior) in enumerate(self.priors().items())}
+
     def log_prior(self, params: dict) -> jax.Array:
         """log p(w) in nats, a scalar, for one set of weights."""
         return sum(prior.log_prob(params[name]) for name, prior in self.priors().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import arviz as az
@@ -14,11 +15,19 @@ from numpyro.infer import MCMC, NUTS
 from symvi.checks import positive_int, seed_to_key, shows_progress
 from symvi.models import BNN
 
+LOW_BFMI = 0.3  # below it the chains move too slowly between energies (Betancourt 2017)
 
-def nuts(bnn: BNN, x, y, *, chains: int = 4, warmup: int = 1000, draws: int = 1000, seed: int = 0, progress: bool = True) -> az.InferenceData:
+
+def nuts(bnn: BNN, x, y, *, chains: int = 4, warmup: int = 1000, draws: int = 1000, seed: int = 0, target_accept: float = 0.8, thin: int = 1, progress: bool = True) -> az.InferenceData:
     """Draw from the posterior of `bnn` with NumPyro's NUTS (Hoffman and Gelman 2014; Phan et al. 2019).
 
-    Chains run side by side from independent random starts.
+    Chains run side by side from independent random starts. Divergent steps and chains with E-BFMI below 0.3 are
+    reported by a warning.
+
+    Parameters
+    ----------
+    target_accept : float
+        Acceptance rate that the step size is tuned to; nearer to 1 means smaller steps and fewer divergences.
 
     Returns
     -------
@@ -29,14 +38,31 @@ def nuts(bnn: BNN, x, y, *, chains: int = 4, warmup: int = 1000, draws: int = 10
     Raises
     ------
     ValueError
-        chains, warmup or draws < 1, a seed that is no int, or bad data.
+        chains, warmup or draws < 1, target_accept outside (0, 1), a seed that is no int, or bad data.
     """
     chains, warmup, draws = positive_int("chains", chains), positive_int("warmup", warmup), positive_int("draws", draws)
+    if isinstance(target_accept, bool) or not isinstance(target_accept, (int, float)) or not 0 < target_accept < 1:
+        raise ValueError(f"target_accept: expected a number between 0 and 1, got {target_accept!r}; pass for example 0.9")
     key = seed_to_key(seed)
     x, y = bnn.check_data(x, y)
-    mcmc = MCMC(NUTS(bnn.numpyro_model), num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized", progress_bar=shows_progress(progress))
+    kernel = NUTS(bnn.numpyro_model, target_accept_prob=target_accept)
+    mcmc = MCMC(kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized", progress_bar=shows_progress(progress))
     mcmc.run(key, x, y, extra_fields=("diverging", "energy", "num_steps", "accept_prob", "potential_energy"))
-    return az.from_numpyro(mcmc)
+    drawn = az.from_numpyro(mcmc)
+    _report(drawn.sample_stats)
+    return drawn
+
+
+def _report(stats) -> None:
+    """Warn of divergent steps and slow energies."""
+    diverging = stats["diverging"].values
+    if diverging.any():
+        where = ", ".join(str(c) for c in np.flatnonzero(diverging.any(axis=1)))
+        warnings.warn(f"nuts: {diverging.sum()} of {diverging.size} draws diverged (chains {where}), so the draws may miss parts of the posterior; raise target_accept", stacklevel=3)
+    if diverging.shape[1] >= 4:
+        bfmi = az.bfmi(stats["energy"].values)
+        if np.any(bfmi < LOW_BFMI):
+            warnings.warn(f"nuts: E-BFMI is {bfmi.min():.2f} in chain {bfmi.argmin()}, below {LOW_BFMI}, so the chain moves slowly between energies; draw longer or change the prior", stacklevel=3)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from scipy.special import log_ndtr, logsumexp
 
 from symvi import BNN, MLP, Gaussian, fit, grid_posterior, nuts
 from symvi.data import absolute
+from symvi.truth import _report
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(1.0, num=40)
@@ -111,14 +112,23 @@ def test_nuts_infers_the_noise():
 
 def test_nuts_is_repeatable_and_quiet_away_from_a_terminal(capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # a plug-in of pytest may have imported it
-    shown, hidden = (nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=2, draws=2, seed=3, progress=p).posterior["W1"].values for p in (True, False))
+    shown, hidden = (nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=100, draws=2, seed=3, progress=p).posterior["W1"].values for p in (True, False))
     assert np.array_equal(shown, hidden) and not np.array_equal(shown[0], shown[1])
     assert capsys.readouterr() == ("", "")
+
+
+def test_nuts_reports_divergences_and_slow_energies():
+    with pytest.warns(UserWarning, match=r"nuts: \d+ of 8 draws diverged \(chains 0, 1\).*raise target_accept"):
+        nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=1, draws=4, seed=3, progress=False)
+    slow = az.from_dict(sample_stats={"diverging": np.zeros((2, 50), bool), "energy": np.stack([np.random.default_rng(0).normal(size=50), np.arange(50.0)])})
+    with pytest.warns(UserWarning, match=r"E-BFMI is 0\.00 in chain 1, below 0\.3"):
+        _report(slow.sample_stats)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"target_accept": 1.0}, "target_accept: expected a number between 0 and 1"),
         ({"chains": 0}, "chains: expected"),
         ({"warmup": 0}, "warmup: expected"),
         ({"draws": 2.5}, "draws: expected"),

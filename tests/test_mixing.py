@@ -1,0 +1,117 @@
+"""Diagnostics in three views: copies of a mode must fail in weights and pass in functions."""
+
+import arviz as az
+import jax
+import numpy as np
+import pytest
+
+from symvi import BNN, MLP, Gaussian, convergence, inference_data
+from symvi.draws import log_joints, log_likelihoods, outputs
+from symvi.mixing import acceptance, aligned, function_space
+
+NET = MLP([1, 3, 1], "tanh", signed=True)
+MODEL = BNN(NET, Gaussian())
+X = np.linspace(-1, 1, 7)[:, None]
+Y = np.sin(X)
+
+
+def one_mode(chains=4, draws=300, seed=0, sd=0.05):
+    """Independent draws around one set of weights, the same for all chains."""
+    rng = np.random.default_rng(seed)
+    centre = {name: 2 * np.random.default_rng(9).normal(size=shape) for name, shape in MODEL.shapes.items()}
+    return {name: value + sd * rng.normal(size=(chains, draws, *value.shape)) for name, value in centre.items()}
+
+
+def scattered(draws):
+    """Chain c moved by a group element of its own: the same functions in other copies."""
+    elements = NET.symmetry.sample(jax.random.key(5), len(draws["W1"]))
+    return {k: np.asarray(v) for k, v in jax.vmap(lambda g, w: jax.vmap(lambda u: NET.symmetry.act(g, u))(w))(elements, draws).items()}
+
+
+def drawn(draws, **stats):
+    made = inference_data(MODEL, draws, X, Y)
+    shape = draws["W1"].shape[:2]
+    rng = np.random.default_rng(1)
+    made.add_groups(sample_stats=az.from_dict(sample_stats={"diverging": np.zeros(shape, bool), "energy": rng.normal(size=shape), **stats}).sample_stats)
+    return made
+
+
+def test_copies_fail_in_weights_and_pass_in_functions():
+    table = convergence(MODEL, drawn(scattered(one_mode())), X, Y)
+    assert list(table.index) == ["weights", "aligned", "functions"]
+    assert table.loc["weights", "rhat"] > 1.5
+    assert table.loc["weights", "ess_bulk"] < 30
+    for view in ("aligned", "functions"):
+        assert table.loc[view, "rhat"] < 1.02
+        assert table.loc[view, "ess_bulk"] > 600
+    assert table.loc["weights", "quantities"] == 3 + 3 + 3 + 1 + 1
+    assert table.loc["functions", "quantities"] == 7 + 1 + 1
+
+
+def test_functions_fail_where_the_functions_differ():
+    draws = one_mode()
+    draws["b2"][1] += 1.0
+    assert convergence(MODEL, drawn(draws), X, Y).loc["functions", "rhat"] > 1.5
+
+
+def test_values_are_arviz_own():
+    draws = one_mode()
+    table = convergence(MODEL, drawn(draws), X, Y)
+    assert table.loc["weights", "rhat"] == pytest.approx(max(float(v.max()) for v in az.rhat(drawn(draws)).values()))
+    assert table.loc["weights", "ess_tail"] == pytest.approx(min(float(v.min()) for v in az.ess(drawn(draws), method="tail").values()))
+
+
+def test_function_space_is_invariant_and_naive():
+    draws = one_mode(2, 5, sd=0.5)
+    assert np.allclose(function_space(MODEL, draws, X, Y), function_space(MODEL, scattered(draws), X, Y), atol=1e-10)
+    w = {k: v[1, 3] for k, v in draws.items()}
+    assert np.allclose(outputs(MODEL, draws, X)[1, 3], NET.apply(w, X), atol=1e-12)
+    assert np.allclose(log_joints(MODEL, draws, X, Y)[1, 3], MODEL.log_joint(w, X, Y), atol=1e-10)
+    assert np.allclose(log_likelihoods(MODEL, draws, X, Y)[1, 3], MODEL.pointwise_log_likelihood(w, X, Y), atol=1e-10)
+
+
+def test_aligned_draws_share_a_copy():
+    draws = scattered(one_mode())
+    spread = {name: value.reshape(-1, *value.shape[2:]).std(axis=0).max() for name, value in aligned(MODEL, draws, X, Y).items()}
+    assert max(spread.values()) < 0.1 < draws["W1"].reshape(-1, 3).std(axis=0).max()
+
+
+def test_acceptance_by_each_rule():
+    good = acceptance(MODEL, drawn(one_mode()), X, Y)
+    assert good["accepted"]
+    diverging = np.zeros((4, 300), bool)
+    diverging[2, 7] = True
+    slow = np.cumsum(np.random.default_rng(0).normal(size=(4, 300)) * 0.1, axis=1)
+    few = {k: v[:, :50] for k, v in one_mode().items()}
+    for bad in (drawn(one_mode(), diverging=diverging), drawn(one_mode(), energy=slow), drawn(few)):
+        assert not acceptance(MODEL, bad, X, Y)["accepted"]
+    assert not acceptance(MODEL, drawn(one_mode()), X, Y, [{"divergences": 1, "bfmi": 1.0}])["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("draws", "message"),
+    [
+        (one_mode(1), "at least 2 chains of 4 draws for R-hat, got 1 of 300"),
+        (one_mode(3, 3), "at least 2 chains of 4 draws for R-hat, got 3 of 3"),
+        ({k: v for k, v in one_mode().items() if k != "b1"}, r"expected the parameters \['W1', 'W2', 'b1', 'b2', 'log_noise'\]"),
+        ({**one_mode(), "W1": np.full((4, 300, 1, 3), np.nan)}, r"draws\['W1'\]: expected finite draws"),
+        ({**one_mode(), "W1": np.zeros((4, 300, 3, 1))}, r"draws\['W1'\]: expected shape"),
+    ],
+)
+def test_bad_draws(draws, message):
+    with pytest.raises(ValueError, match=message):
+        convergence(MODEL, az.from_dict(posterior=draws), X, Y)
+
+
+def test_batches_that_differ():
+    with pytest.raises(ValueError, match="one batch shape for all parameters"):
+        outputs(MODEL, {**one_mode(), "W1": np.zeros((4, 299, 1, 3))}, X)
+
+
+def test_inference_data_takes_independent_draws():
+    flat = {name: value[0] for name, value in one_mode().items()}
+    made = inference_data(MODEL, flat, X, Y)
+    assert made.posterior["W1"].shape == (1, 300, 1, 3)
+    assert made.log_likelihood["y"].shape == (1, 300, 7)
+    with pytest.raises(ValueError, match=r"expected batch axes \(chains, draws\) or \(num,\)"):
+        inference_data(MODEL, {name: value[None] for name, value in one_mode().items()}, X, Y)
