@@ -48,6 +48,7 @@ check-pages: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_fit.py
 	$(BIN)/python tests/benchmarks/bench_information.py
+	$(BIN)/python tests/benchmarks/bench_truth.py
 
 # Settings that are finished are kept in _build/results; remove that folder to begin anew.
 reproduce: $(READY)

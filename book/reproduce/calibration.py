@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTHS, NUM, POINTS = (1, 3, 1), 20, (-1.5, 0.0, 1.5)
 RANKED, THIN, WARMUP = 99, 10, 500
 QUANTITIES = ("f(-1.5)", "f(0)", "f(1.5)", "log noise", "log joint")
-REPLICATIONS, BLOCK = 400, 20
+REPLICATIONS, BLOCK = 400, 50
 
 
 def replications(first, block=BLOCK):
