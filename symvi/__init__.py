@@ -25,6 +25,8 @@ from symvi.posteriors import MeanField, Symmetrized
 from symvi.references import reference_model, reference_posterior
 from symvi.sweeps import sweep
 from symvi.symmetry import Element, Symmetry, UnitGroup, swap
+from symvi.torch_bridge import from_torch
+from symvi.torch_network import TorchNetwork
 from symvi.truth import GridPosterior, grid_posterior, nuts
 from symvi.unit_normal import UnitNormal
 from symvi.vi import Fit, Monitor, elbo, fit, predict
@@ -48,6 +50,7 @@ __all__ = [
     "Monitor",
     "Symmetrized",
     "Symmetry",
+    "TorchNetwork",
     "UnitGroup",
     "UnitNormal",
     "align",
@@ -62,6 +65,7 @@ __all__ = [
     "elbo",
     "entropy_bound",
     "fit",
+    "from_torch",
     "grid_posterior",
     "inference_data",
     "information",

@@ -37,9 +37,10 @@ class AutoSymmetrizedNormal(AutoContinuous):
     def _setup_prototype(self, *args, **kwargs):
         super()._setup_prototype(*args, **kwargs)
         for group in self.symmetry.groups:
-            for name, axis in group.axes:
+            for name, axis, places in group.entries:
                 shape = jnp.shape(self._init_locs[name]) if name in self._init_locs else None
-                if shape is None or len(shape) <= axis or shape[axis] != group.size:
+                fits = shape is not None and len(shape) > axis and (shape[axis] == group.size if places is None else shape[axis] > places.max())
+                if not fits:
                     raise ValueError(f"model: expected a site {name!r} with size {group.size} along axis {axis}, got {shape}; name the sites after the symmetry's parameters")
 
     def _get_posterior(self) -> Symmetrized:

@@ -47,7 +47,8 @@ class BNN:
 
     Parameters
     ----------
-    net : MLP or any object with ``init``, ``apply``, ``shapes`` and ``symmetry``
+    net : MLP, TorchNetwork or any object with ``init``, ``apply``, ``shapes``, ``symmetry`` and ``widths``
+        Inputs have shape ``(N, widths[0])``, or ``(N, *input_shape)`` if the net has an ``input_shape``.
     likelihood : Gaussian or Categorical
     prior_scale : float or dict
         Prior standard deviation of every weight, or by parameter name (floats or arrays). It must be unchanged
@@ -61,6 +62,10 @@ class BNN:
 
     def __post_init__(self):
         shapes = self.net.shapes
+        if travelling := getattr(self.net, "travelling", ()):
+            raise ValueError(f"net: expected parameters that can have a Gaussian prior, got the statistics {list(travelling)}; use statistics='fixed' in from_torch")
+        if len(outputs := getattr(self.net, "output_shape", (1,))) != 1:
+            raise ValueError(f"net: expected outputs of shape (N, d_out), got (N, {', '.join(map(str, outputs))}); end the network with a flatten")
         given = self.prior_scale if isinstance(self.prior_scale, dict) else dict.fromkeys(shapes, self.prior_scale)
         if set(given) != set(shapes):
             raise ValueError(f"prior_scale: expected one entry for each of {sorted(shapes)}, got {sorted(given)}; name every parameter")
@@ -74,8 +79,10 @@ class BNN:
             except ValueError as error:
                 raise ValueError(f"prior_scale[{name!r}]: expected a number or shape {tuple(shape)}, got shape {value.shape}; match the parameter") from error
         for group in self.net.symmetry.groups:
-            for name, axis in group.axes:
-                if not np.all(scales[name] == scales[name].take([0], axis=axis)):
+            for name, axis, places in group.entries:
+                rows = np.moveaxis(scales[name], axis, 0)
+                rows = rows if places is None else rows[places]
+                if not np.all(rows == rows[:1]):
                     raise ValueError(f"prior_scale[{name!r}]: expected a prior invariant under the group (equal along axis {axis}, units {group.name!r}), got different values; use one number for all units")
         object.__setattr__(self, "_scales", scales)
 
@@ -138,10 +145,11 @@ class BNN:
 
     def check_data(self, x, y=None) -> tuple:
         """Return x and y as arrays; ValueError for wrong shapes, NaN or infinite entries, or labels out of range."""
-        d_in, d_out = self.net.widths[0], self.net.widths[-1]
-        x = jnp.asarray(x)
-        if x.ndim != 2 or x.shape[1] != d_in:
-            raise ValueError(f"x: expected shape (N, {d_in}), got {x.shape}; reshape it, for example x.reshape(-1, {d_in})")
+        d_out = self.net.widths[-1]
+        x, wanted = jnp.asarray(x), tuple(getattr(self.net, "input_shape", self.net.widths[:1]))
+        if x.shape[1:] != wanted or x.ndim == 0:
+            sizes = ", ".join(map(str, wanted))
+            raise ValueError(f"x: expected shape (N, {sizes}), got {x.shape}; reshape it, for example x.reshape(-1, {sizes})")
         if is_concrete(x) and not np.all(np.isfinite(np.asarray(x))):
             raise ValueError("x: expected finite numbers, got NaN or infinity; drop or impute these rows")
         if y is None:

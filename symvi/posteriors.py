@@ -88,7 +88,8 @@ class MeanField:
 
     def rest_log_prob(self, params: dict) -> jax.Array:
         """log q of the weights that no group moves."""
-        return sum((log_normal(params[k], loc, self.scale[k]).sum() for k, loc in self.symmetry.rest(self.loc).items()), start=jnp.zeros(()))
+        params, loc, scale = (self.symmetry.rest(p) for p in (params, self.loc, self.scale))
+        return sum((log_normal(params[k], loc[k], scale[k]).sum() for k in loc), start=jnp.zeros(()))
 
     def entropy(self) -> jax.Array:
         """H(q) in nats, in closed form: a scalar."""
@@ -141,7 +142,7 @@ def log_symmetrized(q: MeanField, params: dict) -> jax.Array:
     Raises ValueError beyond that.
     """
     group = q.symmetry
-    if len(group.groups) == 1 and group.groups[0].size <= MAX_EXACT:
+    if len(group.groups) == 1 and group.groups[0].size <= MAX_EXACT and group.factorises:
         rest = q.rest_log_prob(params)
         return log_permanent(log_unit_densities(q, params)) - math.lgamma(group.groups[0].size + 1) + rest
     if group.order > MAX_SUMMED:

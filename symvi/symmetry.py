@@ -33,11 +33,36 @@ class Element(NamedTuple):
 
 @dataclass(frozen=True)
 class UnitGroup:
-    """Interchangeable units: their number `size`, and the `(parameter, axis)` pairs that they index."""
+    """Interchangeable units: their number `size`, and where they stand in the parameters.
+
+    An entry of `axes` is ``(parameter, axis)`` where unit i owns index i of the axis, or ``(parameter, axis, places)``
+    with a tuple of `size` rows where unit i owns the indices ``places[i]``: the positions of a channel after
+    flattening, or its part of a concatenation. A square weight that one group moves on both axes has two entries.
+    """
 
     name: str
     size: int
     axes: tuple
+
+    def __post_init__(self):
+        for entry in self.axes:
+            if len(entry) == 3:
+                indices = [i for row in entry[2] for i in row]
+                regular = len(entry[2]) == self.size and len({len(row) for row in entry[2]}) == 1
+                if not regular or len(set(indices)) != len(indices) or not all(isinstance(i, int) and i >= 0 for i in indices):
+                    raise ValueError(f"group {self.name!r}: expected places of {entry[0]!r} as {self.size} rows of equal length, no index twice, got {entry[2]}; list the indices that each unit owns")
+
+    @property
+    def entries(self) -> list:
+        """`axes` as triples, with places None where unit i owns index i of the whole axis and otherwise an array ``(size, k)``."""
+        return [(entry[0], entry[1], None if len(entry) == 2 else np.array(entry[2])) for entry in self.axes]
+
+
+def unit_rows(value, axis: int, places):
+    """The entries of one parameter by unit: shape ``(size, d)``."""
+    rows = jnp.moveaxis(value, axis, 0)
+    rows = rows if places is None else rows[places]
+    return rows.reshape(rows.shape[0], -1)
 
 
 @dataclass(frozen=True)
@@ -107,13 +132,17 @@ class Symmetry:
         out = dict(params)
         for group in self.groups:
             back = jnp.argsort(g.perms[group.name])
-            for name, axis in group.axes:
-                value = out[name]
+            for name, axis, places in group.entries:
+                value, source = out[name], back
+                if places is not None:
+                    source = jnp.arange(value.shape[axis]).at[places].set(jnp.asarray(places)[back])
                 if self.signed:
                     shape = [1] * value.ndim
-                    shape[axis] = group.size
-                    value = value * g.signs[group.name].reshape(shape).astype(value.dtype)
-                out[name] = jnp.take(value, back, axis=axis)
+                    shape[axis] = value.shape[axis]
+                    signs = g.signs[group.name]
+                    signs = signs if places is None else jnp.ones(value.shape[axis], int).at[places].set(signs[:, None])
+                    value = value * signs.reshape(shape).astype(value.dtype)
+                out[name] = jnp.take(value, source, axis=axis)
         return out
 
     def inverse(self, g: Element) -> Element:
@@ -130,35 +159,70 @@ class Symmetry:
     def units(self, params: dict, name: str | None = None) -> jax.Array:
         """The unit vectors u_1..u_n of one group, shape ``(n, d)``: all weights that move with a unit, flattened.
 
-        `name` may be left out when there is one group.
+        `name` may be left out when there is one group. Raises ValueError when the group moves a parameter on two axes.
         """
         group = self.group(name)
-        rows = [jnp.moveaxis(params[p], axis, 0).reshape(group.size, -1) for p, axis in group.axes]
-        return jnp.concatenate(rows, axis=1)
+        self._check_factorises(group)
+        return jnp.concatenate([unit_rows(params[p], axis, places) for p, axis, places in group.entries], axis=1)
 
     def own_units(self, params: dict, name: str | None = None) -> jax.Array:
         """The unit vectors of one group without the weights that a later group moves too, shape ``(n, d)``.
 
         Every weight that moves belongs to exactly one unit this way: units of the last hidden layer own their incoming
         and outgoing weights, units of the layers before own their incoming ones. One group: the same as :meth:`units`.
+        Raises ValueError when the group moves a parameter on two axes: then no unit owns the weight that joins two.
         """
         group = self.group(name)
-        rows = [jnp.moveaxis(params[p], axis, 0).reshape(group.size, -1) for p, axis in self._own_axes(group)]
+        rows = []
+        for p, axis, places, kept in self._own(group, params):
+            row = unit_rows(params[p], axis, places)
+            rows.append(row if kept is None else row[:, kept])
         return jnp.concatenate(rows, axis=1) if rows else jnp.zeros((group.size, 0))
 
     def with_own_units(self, params: dict, units, name: str | None = None) -> dict:
         """`params` with the unit vectors of :meth:`own_units` replaced by `units` of shape ``(n, d)``."""
         group, out, start = self.group(name), dict(params), 0
-        for p, axis in self._own_axes(group):
-            shape = jnp.moveaxis(params[p], axis, 0).shape
-            width = int(np.prod(shape[1:]))
-            out[p] = jnp.moveaxis(units[:, start : start + width].reshape(shape), 0, axis)
+        for p, axis, places, kept in self._own(group, params):
+            moved = jnp.moveaxis(out[p], axis, 0)
+            width = moved[0].size * (1 if places is None else places.shape[1]) if kept is None else len(kept)
+            rows = units[:, start : start + width]
+            if kept is not None:
+                rows = unit_rows(out[p], axis, places).at[:, kept].set(rows)
+            moved = rows.reshape(moved.shape) if places is None else moved.at[places].set(rows.reshape(*places.shape, *moved.shape[1:]))
+            out[p] = jnp.moveaxis(moved, 0, axis)
             start += width
         return out
 
-    def _own_axes(self, group: UnitGroup) -> list:
-        later = {p for g in self.groups[self.groups.index(group) + 1 :] for p, _ in g.axes}
-        return [(p, axis) for p, axis in group.axes if p not in later]
+    def _own(self, group: UnitGroup, params: dict) -> list:
+        """Entries ``(parameter, axis, places, kept)`` that `group` owns; `kept` are columns of :func:`unit_rows`, None for all."""
+        self._check_factorises(group)
+        later = [entry for g in self.groups[self.groups.index(group) + 1 :] for entry in g.entries]
+        own = []
+        for p, axis, places in group.entries:
+            over = [(a, where) for q, a, where in later if q == p and a != axis]  # on the same axis groups are disjoint
+            if any(where is None for _, where in over):
+                continue
+            kept = None
+            if over:
+                free = np.ones(jnp.shape(params[p]), bool)
+                for a, where in over:
+                    np.moveaxis(free, a, 0)[where] = False
+                rows = np.moveaxis(free, axis, 0)
+                kept = np.flatnonzero(rows[0 if places is None else places[0]])
+            own.append((p, axis, places, kept))
+        return own
+
+    @property
+    def factorises(self) -> bool:
+        """Whether each weight that a group moves belongs to one of its units, which is false if it moves a parameter on two axes."""
+        return not any(_moved_twice(g) for g in self.groups)
+
+    def _check_factorises(self, group: UnitGroup) -> None:
+        if twice := _moved_twice(group):
+            raise ValueError(
+                f"group {group.name!r}: expected each parameter on one axis, so that units own their weights, got {twice[0]!r} on two axes, as a shared layer has; "
+                "use method or symmetrize 'infonce' (or 'exact' for |G| <= 50,000), or leave this group out"
+            )
 
     def group(self, name: str | None = None) -> UnitGroup:
         """The unit group called `name` (or the only one). ValueError when there is none of that name."""
@@ -170,9 +234,18 @@ class Symmetry:
         return named[name]
 
     def rest(self, params: dict) -> dict:
-        """The parameters that no group moves."""
-        moved = {p for g in self.groups for p, _ in g.axes}
-        return {name: value for name, value in params.items() if name not in moved}
+        """The weights that no group moves: whole parameters, and flat the unmoved part of those that are moved in part."""
+        moved = {}
+        for p, axis, places in (entry for g in self.groups for entry in g.entries):
+            moved.setdefault(p, []).append((axis, places))
+        out = {name: value for name, value in params.items() if name not in moved}
+        for name in (n for n, where in moved.items() if n in params and all(places is not None for _, places in where)):
+            still = np.ones(jnp.shape(params[name]), bool)
+            for axis, places in moved[name]:
+                np.moveaxis(still, axis, 0)[places] = False
+            if still.any():
+                out[name] = params[name][still]
+        return out
 
     def verify(self, apply, params: dict, x, *, num: int = 20, key=None, tolerance: float | None = None) -> float:
         """The largest relative change of ``apply(params, x)`` under `num` random group elements.
@@ -182,7 +255,7 @@ class Symmetry:
         """
         before = apply(params, x)
         elements = self.sample(jax.random.key(0) if key is None else key, num)
-        after = jax.vmap(lambda g: apply(self.act(g, params), x))(elements)
+        after = jax.jit(lambda g, w, x: jax.vmap(lambda e: apply(self.act(e, w), x), axis_size=num)(g))(elements, params, x)
         change = float(jnp.max(jnp.abs(after - before)) / jnp.maximum(1.0, jnp.max(jnp.abs(before))))
         if tolerance is None:
             tolerance = 1e-10 if before.dtype == jnp.float64 else 1e-4
@@ -202,10 +275,19 @@ class Symmetry:
             if self.signed and (sign is None or jnp.shape(sign) != (group.size,)):
                 got = "none" if sign is None else jnp.shape(sign)
                 raise ValueError(f"group element: expected signs of shape ({group.size},) for {group.name!r}, got {got}; take elements from this signed group")
-            for name, axis in group.axes:
-                if name not in params or params[name].ndim <= axis or params[name].shape[axis] != group.size:
+            for name, axis, places in group.entries:
+                if places is not None:
+                    if name not in params or params[name].ndim <= axis or params[name].shape[axis] <= places.max(initial=0):
+                        got = params[name].shape if name in params else "no such parameter"
+                        raise ValueError(f"params[{name!r}]: expected size > {places.max(initial=0)} along axis {axis}, got {got}; pass weights of this network, one set at a time")
+                elif name not in params or params[name].ndim <= axis or params[name].shape[axis] != group.size:
                     got = params[name].shape if name in params else "no such parameter"
                     raise ValueError(f"params[{name!r}]: expected size {group.size} along axis {axis}, got {got}; pass weights of this network, one set at a time")
+
+
+def _moved_twice(group: UnitGroup) -> list:
+    names = [entry[0] for entry in group.axes]
+    return sorted({p for p in names if names.count(p) > 1})
 
 
 def swap(symmetry: Symmetry, i: int, j: int, name: str | None = None) -> Element:

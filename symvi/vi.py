@@ -212,8 +212,10 @@ def fit(
         jax.eval_shape(lambda w: log_symmetrized(MeanField(w, w, bnn.symmetry), w), jax.tree.map(lambda a: a[0], starts))
     settings = (bnn, symmetrize, num_samples, num_permutations)
     loc = jax.vmap(lambda w: ravel_pytree(w)[0])(starts)
-    lower = {g.name: jnp.zeros((restarts, g.size, *2 * (bnn.symmetry.own_units(jax.tree.map(lambda a: a[0], starts), g.name).shape[1],))) for g in bnn.symmetry.groups}
-    theta = (loc, jnp.full_like(loc, np.log(initial_scale)), lower if covariance == "unit" else {})
+    lower = {}
+    if covariance == "unit":
+        lower = {g.name: jnp.zeros((restarts, g.size, *2 * (bnn.symmetry.own_units(jax.tree.map(lambda a: a[0], starts), g.name).shape[1],))) for g in bnn.symmetry.groups}
+    theta = (loc, jnp.full_like(loc, np.log(initial_scale)), lower)
     messages = jax.jit(jax.vmap(lambda t: pairwise_objective(_posterior(bnn, t))[1]))(theta) if symmetrize == "pairwise" else {}
     keys, draws = jax.vmap(lambda k: _draw(k, num_samples, loc[0]))(jax.random.split(k_steps, restarts))
     state = (theta, jax.vmap(optax.adam(1.0).init)(theta), keys, draws, messages)
