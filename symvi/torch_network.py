@@ -14,8 +14,7 @@ import numpy as np
 from symvi.symmetry import Symmetry
 
 WAY_ROUND = (
-    "way round: pass functions={operation: JAX function}, whose tensors then stay in place; to move them all the same, pass "
-    "symmetry=symvi.Symmetry(...) written by hand, which is verified like any other"
+    "way round: pass functions={operation: JAX function}, whose tensors then stay in place; to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is verified like any other"
 )
 
 

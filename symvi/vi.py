@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from tqdm.auto import tqdm
 
+from symvi.checkpoint import fingerprint, load, save
 from symvi.checks import one_of, positive_int, seed_to_key, shows_progress
 from symvi.estimates import Estimate, from_samples
 from symvi.information import KINDS, METHODS, check_one_layer, draws_at_once, pairwise_bounds, pairwise_objective, pointwise
@@ -155,12 +157,13 @@ def fit(
     initial_scale: float = 0.05,
     covariance: str = "diagonal",
     monitor_every: int | None = None,
+    checkpoint=None,
     seed: int = 0,
     progress: bool = True,
 ) -> Fit:
     """Fit a Gaussian posterior, plain or under symmetrization, by stochastic gradient ascent on the ELBO (Adam).
 
-    All restarts run side by side in one compiled scan. Restart r starts from ``bnn.init`` with its own key, and uses
+    All restarts run side by side in one compiled scan, shared out over JAX's devices where these divide them. Restart r starts from ``bnn.init`` with its own key, and uses
     the same draws for the same `seed` whatever `symmetrize` is, so two fits are paired restart by restart.
 
     Parameters
@@ -182,6 +185,9 @@ def fit(
         Independent weights (:class:`MeanField`), or full covariance inside each hidden unit (:class:`UnitNormal`).
     monitor_every : int, optional
         Record L and certified bounds of I(g; w) every so many steps (a divisor of `steps`). Nothing is computed without it.
+    checkpoint : path, optional
+        A file to keep the state in, about twenty times along the way. If it is there, the fit goes on from it and ends
+        as it would have without the interruption, bit for bit on the same machine. It stays; delete it to begin anew.
     seed : int
     progress : bool
         Show a bar in a notebook or terminal.
@@ -189,8 +195,8 @@ def fit(
     Raises
     ------
     ValueError
-        For arguments or data out of range, and when every restart diverges (with the first bad step). A restart that
-        diverges alone is reported by a warning and left out.
+        For arguments or data out of range, for a checkpoint that is damaged or of another fit, and as soon as every restart
+        has diverged (with the first bad step). A restart that diverges alone is reported by a warning and left out.
     """
     one_of("symmetrize", symmetrize, SYMMETRIZE)
     steps, restarts = positive_int("steps", steps), positive_int("restarts", restarts)
@@ -218,21 +224,31 @@ def fit(
     theta = (loc, jnp.full_like(loc, np.log(initial_scale)), lower)
     messages = jax.jit(jax.vmap(lambda t: pairwise_objective(_posterior(bnn, t))[1]))(theta) if symmetrize == "pairwise" else {}
     keys, draws = jax.vmap(lambda k: _draw(k, num_samples, loc[0]))(jax.random.split(k_steps, restarts))
-    state = (theta, jax.vmap(optax.adam(1.0).init)(theta), keys, draws, messages)
+    state = _shared_out((theta, jax.vmap(optax.adam(1.0).init)(theta), keys, draws, messages), restarts)
 
     # equal chunks compile once
     chunks = next(c for c in range(min(20, steps), 0, -1) if steps % c == 0) if monitor_every is None else steps // monitor_every
-    losses, seen = [], []
-    with tqdm(total=steps, desc="fit", unit="step", disable=not shows_progress(progress), leave=False) as bar:
-        for chunk in np.split(np.arange(steps), chunks):
+    losses, seen, done = [], [], 0
+    if checkpoint is not None:
+        model = (bnn.shapes, bnn.symmetry, bnn.log_joint(jax.tree.map(lambda a: a[0], starts), x, y))
+        mark = fingerprint(*model, *settings[1:], steps, restarts, batch_size, learning_rate, initial_scale, covariance, seed, monitor_every, jax.__version__, x, y)
+        if Path(checkpoint).exists():
+            state, past = load(checkpoint, mark, state)
+            losses, seen, done, state = [past["losses"]], list(past["seen"]), past["losses"].shape[1], _shared_out(state, restarts)
+    with tqdm(total=steps, initial=done, desc="fit", unit="step", disable=not shows_progress(progress), leave=False) as bar:
+        for chunk in np.split(np.arange(steps), chunks)[done * chunks // steps :]:
             rows = jnp.zeros((len(chunk), 0), int) if batches is None else jnp.asarray(batches[chunk])
             state, loss = _run(*settings, state, x, y, rows, learning_rate)
             losses.append(np.asarray(loss).T)
+            if not np.isfinite(losses[-1]).all(axis=1).any():  # no restart is left: say so now
+                break
             if monitor_every is not None:
-                seen.append((chunk[-1] + 1, *map(np.asarray, _measure(bnn, state[0], x, y, k_eval))))
+                seen.append(np.stack(_measure(bnn, state[0], x, y, k_eval)))
+            if checkpoint is not None:
+                save(checkpoint, mark, state, losses=np.concatenate(losses, axis=1), seen=np.array(seen))
             bar.update(len(chunk))
     losses = np.concatenate(losses, axis=1)
-    monitor = Monitor(*map(np.array, zip(*seen, strict=True)), bnn.symmetry.log_order) if seen else None
+    monitor = Monitor(np.arange(1, len(seen) + 1) * monitor_every, *np.stack(seen, axis=1), bnn.symmetry.log_order) if seen else None
 
     good = np.isfinite(losses).all(axis=1) & np.array([np.isfinite(leaf).reshape(restarts, -1).all(axis=1) for leaf in jax.tree.leaves(state[0])]).all(axis=0)
     kept = tuple(int(r) for r in np.flatnonzero(good))
@@ -242,6 +258,15 @@ def fit(
     elbos = [elbo(bnn, q, x, y, symmetrize=symmetrize, key=k_eval, num_samples=draws, num_permutations=num_permutations) for q in posteriors]
     best = posteriors[int(np.argmax([e.value for e in elbos]))]
     return Fit(bnn, Symmetrized(best) if symmetrize else best, posteriors, elbos, losses, kept, symmetrize, monitor)
+
+
+def _shared_out(state, restarts):
+    """`state` with its leading axis, the restarts, over all devices, if they divide it."""
+    devices = jax.devices()
+    if len(devices) == 1 or restarts % len(devices):
+        return state
+    mesh = jax.sharding.Mesh(np.array(devices), ("restarts",))
+    return jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("restarts")))
 
 
 def _posterior(bnn, theta):
