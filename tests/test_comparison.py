@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from symvi import BNN, MLP, Categorical, Estimate, Gaussian, MeanField, Symmetrized, compare, elbo, fit, grid_posterior, inference_data, nuts
-from symvi.comparison import calibration_error, function_distance, held_out, importance_weights, loo, pareto_khat, pit, point_error
+from symvi.comparison import _quantiles, calibration_error, function_distance, held_out, importance_weights, loo, pareto_khat, pit, point_error
 from symvi.data import absolute
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
@@ -110,6 +110,12 @@ def test_function_distance():
     assert function_distance(f[:1500], f[1500:]).value < 0.1
     with pytest.raises(ValueError, match="two arrays"):
         function_distance(f, f[:, :2])
+
+
+def test_quantiles_are_numpys():
+    values = np.random.default_rng(0).normal(size=(37, 3))
+    levels = (np.arange(1000) + 0.5) / 1000
+    assert np.allclose(_quantiles(values), np.quantile(values, levels, axis=0), atol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter", "ignore:The inplace keyword")  # ArviZ warns of mean field's tail, and pandas of ArviZ
