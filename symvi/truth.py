@@ -18,10 +18,11 @@ from symvi.models import BNN
 LOW_BFMI = 0.3  # below it the chains move too slowly between energies (Betancourt 2017)
 
 
-def nuts(bnn: BNN, x, y, *, chains: int = 4, warmup: int = 1000, draws: int = 1000, seed: int = 0, target_accept: float = 0.8, thin: int = 1, progress: bool = True) -> az.InferenceData:
+def nuts(bnn: BNN, x, y, *, chains: int = 4, warmup: int = 1000, draws: int = 1000, seed: int = 0, target_accept: float = 0.8, progress: bool = True) -> az.InferenceData:
     """Draw from the posterior of `bnn` with NumPyro's NUTS (Hoffman and Gelman 2014; Phan et al. 2019).
 
-    Chains run side by side from independent random starts. Divergent steps and chains with E-BFMI below 0.3 are
+    Chains run side by side from independent random starts, in parallel where JAX has a device for each (on a processor, call
+    ``numpyro.set_host_device_count`` before anything else), vectorised otherwise. Divergent steps and chains with E-BFMI below 0.3 are
     reported by a warning.
 
     Parameters
@@ -45,8 +46,9 @@ def nuts(bnn: BNN, x, y, *, chains: int = 4, warmup: int = 1000, draws: int = 10
         raise ValueError(f"target_accept: expected a number between 0 and 1, got {target_accept!r}; pass for example 0.9")
     key = seed_to_key(seed)
     x, y = bnn.check_data(x, y)
+    method = "parallel" if 1 < chains <= jax.local_device_count() else "vectorized"
     kernel = NUTS(bnn.numpyro_model, target_accept_prob=target_accept)
-    mcmc = MCMC(kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized", progress_bar=shows_progress(progress))
+    mcmc = MCMC(kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method=method, progress_bar=shows_progress(progress))
     mcmc.run(key, x, y, extra_fields=("diverging", "energy", "num_steps", "accept_prob", "potential_energy"))
     drawn = az.from_numpyro(mcmc)
     _report(drawn.sample_stats)
