@@ -262,11 +262,10 @@ def fit(
 
 def _shared_out(state, restarts):
     """`state` with its leading axis, the restarts, over all devices, if they divide it."""
-    devices = jax.devices()
-    if len(devices) == 1 or restarts % len(devices):
+    devices = np.array(jax.devices())
+    if devices.size == 1 or restarts % devices.size:
         return state
-    mesh = jax.sharding.Mesh(np.array(devices), ("restarts",))
-    return jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("restarts")))
+    return jax.device_put(state, jax.sharding.NamedSharding(jax.sharding.Mesh(devices, ("restarts",)), jax.sharding.PartitionSpec("restarts")))
 
 
 def _posterior(bnn, theta):
