@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,21 +49,29 @@ def align(samples: dict, reference: dict, symmetry: Symmetry) -> dict:
         batch = lead
     rows = {name: np.asarray(value).reshape(-1, *reference[name].shape) for name, value in samples.items()}
     target = {g.name: np.asarray(symmetry.units(reference, g.name)) for g in symmetry.groups}
-    units = {g.name: jax.jit(jax.vmap(lambda w, name=g.name: symmetry.units(w, name))) for g in symmetry.groups}
-    act = jax.jit(jax.vmap(symmetry.act))
     moved = True
     for _ in range(MAX_SWEEPS if len(symmetry.groups) > 1 else 1):
         moved = False
         for group in symmetry.groups:
-            overlap = np.einsum("bid,jd->bij", np.asarray(units[group.name](rows)), target[group.name])
+            overlap = np.einsum("bid,jd->bij", np.asarray(_units(symmetry, group.name, rows)), target[group.name])
             perm = np.stack([linear_sum_assignment(np.abs(o) if symmetry.signed else o, maximize=True)[1] for o in overlap])
             sign = np.where(np.take_along_axis(overlap, perm[..., None], axis=2)[..., 0] < 0, -1, 1) if symmetry.signed else np.ones_like(perm)
             if (perm != np.arange(group.size)).any() or (sign != 1).any():
                 moved = True
-                rows = {name: np.asarray(value) for name, value in act(_element(symmetry, group.name, perm, sign), rows).items()}
+                rows = {name: np.asarray(value) for name, value in _act(symmetry, _element(symmetry, group.name, perm, sign), rows).items()}
         if not moved:
             break
     return {name: value.reshape((*batch, *reference[name].shape)) for name, value in rows.items()}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _units(symmetry, name, rows):
+    return jax.vmap(lambda w: symmetry.units(w, name))(rows)
+
+
+@partial(jax.jit, static_argnums=0)
+def _act(symmetry, elements, rows):
+    return jax.vmap(symmetry.act)(elements, rows)
 
 
 def _element(symmetry, name, perm, sign) -> Element:

@@ -70,6 +70,8 @@ def _flat(draws):
 
 
 def _summary(view):
+    moving = np.ptp(view, axis=(0, 1)) > 0  # a quantity that is the same in all draws says nothing, and has no R-hat
+    view = view[..., moving] if moving.any() else view
     data = az.convert_to_dataset({"view": view})
     low = {f"ess_{kind}": float(az.ess(data, method=kind)["view"].min()) for kind in ("bulk", "tail")}
     return {"quantities": view.shape[-1], "rhat": float(az.rhat(data)["view"].max()), **low}

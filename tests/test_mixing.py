@@ -54,6 +54,16 @@ def test_functions_fail_where_the_functions_differ():
     assert convergence(MODEL, drawn(draws), X, Y).loc["functions", "rhat"] > 1.5
 
 
+def test_a_constant_quantity_is_left_out():
+    """A ReLU unit that is off at an input gives 0 there in every draw."""
+    bnn = BNN(MLP([1, 1, 1], "relu", bias=False), Gaussian(0.5))
+    rng = np.random.default_rng(0)
+    draws = {"W1": 1 + 0.1 * np.abs(rng.normal(size=(4, 100, 1, 1))), "W2": 1 + 0.1 * rng.normal(size=(4, 100, 1, 1))}
+    table = convergence(bnn, inference_data(bnn, draws, X, Y), X, Y)
+    assert table.loc["functions", "rhat"] < 1.05
+    assert table.loc["functions", "quantities"] == 3 + 1  # the inputs above 0, and the log joint density
+
+
 def test_values_are_arviz_own():
     draws = one_mode()
     table = convergence(MODEL, drawn(draws), X, Y)
