@@ -55,6 +55,7 @@ reproduce: $(READY)
 	$(BIN)/python book/reproduce/training_map.py
 	$(BIN)/python book/reproduce/references.py
 	$(BIN)/python book/reproduce/calibration.py
+	$(BIN)/python book/reproduce/evidence.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
