@@ -31,8 +31,8 @@ def log_evidence(bnn: BNN, x, y, *, particles: int = 1000, repeats: int = 8, tar
     Returns
     -------
     Estimate
-        The log of the mean of the repeats' estimates of p(y | x), each nearly unbiased (the schedule adapts); its standard
-        error from their spread; kind "approximate".
+        The log of the mean of the repeats' estimates of p(y | x), each nearly unbiased (the schedule adapts; the bias falls as
+        particles grow); its standard error from their spread, itself uncertain with few repeats; kind "approximate".
 
     Raises
     ------

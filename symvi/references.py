@@ -118,12 +118,12 @@ def draw_chain(name: str, chain: int, draws: int = DRAWS, warmup: int | None = N
     return {"posterior": kept["posterior"], "sample_stats": {k: kept["sample_stats"][k] for k in STATS}, "full": full}
 
 
-def write_reference(name: str, chains: list, folder=FOLDER) -> dict:
-    """Join the chains of :func:`draw_chain`, write them to ``folder/name.nc`` in one step, and return their diagnostics.
+def write_reference(name: str, chains: list, folder=None) -> dict:
+    """Join the chains of :func:`draw_chain`, write them to ``folder/name.nc`` (by default among symvi's own files) in one step, and return their diagnostics.
 
     ValueError where the draws do not meet the rules of :func:`symvi.mixing.acceptance`; nothing is written then.
     """
-    (bnn, data), recipe = reference_model(name), RECIPES[name]
+    (bnn, data), recipe, folder = reference_model(name), RECIPES[name], FOLDER if folder is None else folder
     draws, stats = ({k: np.stack([np.asarray(c[part][k]) for c in chains]) for k in chains[0][part]} for part in ("posterior", "sample_stats"))
     drawn = az.from_dict(posterior={k: v.astype(np.float32) for k, v in draws.items()}, sample_stats=stats)
     found = acceptance(bnn, drawn, data.x, data.y, [chain["full"] for chain in chains])

@@ -118,7 +118,7 @@ class TorchNetwork:
         return self._run(params, {k: jnp.asarray(v, float if v.dtype.kind == "f" else None) for k, v in self._data.items()}, x)
 
     def to_torch(self, params: dict) -> dict:
-        """One set of weights as a state_dict of the module, buffers included: ``module.load_state_dict(net.to_torch(params))``.
+        """One set of weights as a state_dict, buffers included, for ``module.load_state_dict``.
 
         The module's own dtype is kept. The network is the module in eval mode: call ``module.eval()`` to predict.
         """
