@@ -49,6 +49,7 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_fit.py
 	$(BIN)/python tests/benchmarks/bench_information.py
 	$(BIN)/python tests/benchmarks/bench_truth.py
+	$(BIN)/python tests/benchmarks/bench_mnist.py
 
 # Settings that are finished are kept in _build/results; remove that folder to begin anew.
 reproduce: $(READY)
@@ -56,6 +57,7 @@ reproduce: $(READY)
 	$(BIN)/python book/reproduce/references.py
 	$(BIN)/python book/reproduce/calibration.py
 	$(BIN)/python book/reproduce/evidence.py
+	$(BIN)/python book/reproduce/mnist_table.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }

@@ -44,7 +44,7 @@ def pointwise_infonce(q: MeanField, params: dict, key, num_permutations: int):
     ratios = jnp.zeros(1, base.dtype)
     if num_permutations > 1:
         g = q.symmetry.sample(key, num_permutations - 1)  # uniform, so g and its inverse have the same law
-        others = jax.vmap(lambda e: q.log_prob(q.symmetry.act(e, params)))(g)
+        others = jax.lax.map(lambda e: q.log_prob(q.symmetry.act(e, params)), g)  # one at a time: memory traffic is what costs
         ratios = jnp.concatenate([ratios, others - base])
     return jnp.log(num_permutations) - log_sum_exp(ratios, axis=0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations, product
 from typing import NamedTuple
 
@@ -142,7 +143,7 @@ class Symmetry:
                     signs = g.signs[group.name]
                     signs = signs if places is None else jnp.ones(value.shape[axis], int).at[places].set(signs[:, None])
                     value = value * signs.reshape(shape).astype(value.dtype)
-                out[name] = jnp.take(value, source, axis=axis)
+                out[name] = permuted(value, source, axis)
         return out
 
     def inverse(self, g: Element) -> Element:
@@ -283,6 +284,15 @@ class Symmetry:
                 elif name not in params or params[name].ndim <= axis or params[name].shape[axis] != group.size:
                     got = params[name].shape if name in params else "no such parameter"
                     raise ValueError(f"params[{name!r}]: expected size {group.size} along axis {axis}, got {got}; pass weights of this network, one set at a time")
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def permuted(value, source, axis: int):
+    """``jnp.take(value, source, axis)`` for a permutation `source`: its transpose takes by the inverse, faster than the scatter of a general take."""
+    return jnp.take(value, source, axis=axis)
+
+
+permuted.defvjp(lambda value, source, axis: (jnp.take(value, source, axis=axis), source), lambda axis, source, slope: (jnp.take(slope, jnp.argsort(source), axis=axis), None))
 
 
 def _moved_twice(group: UnitGroup) -> list:

@@ -27,6 +27,7 @@ SYMMETRIZE = (None, *METHODS)
 COVARIANCES = ("diagonal", "unit")
 ROUNDS = 2  # rounds of messages a step: they start from the last step's, and the matrix has hardly moved
 MONITOR_SAMPLES = 100
+LARGE = 10_000  # data; beyond, 100 draws evaluate a fit
 
 
 def _gain(q: MeanField, w: dict, key, symmetrize, num_permutations):
@@ -106,7 +107,7 @@ class Fit:
     posteriors : list of MeanField or UnitNormal
         The restarts that stayed finite, in order; ``kept`` holds their numbers.
     elbos : list of Estimate
-        Their own objective in nats, on 1000 fresh draws (100 for "guided").
+        Their own objective in nats, on 1000 fresh draws (100 for "guided", or beyond 10,000 data).
     losses : array (restarts, steps)
         The Monte Carlo loss (negative ELBO, nats) along training, of all restarts.
     monitor : Monitor or None
@@ -178,7 +179,7 @@ def fit(
     steps, restarts, num_samples : int
         Adam steps, independent starts, weight draws a step.
     batch_size : int or None
-        Data a step (drawn by shuffled epochs, likelihood scaled by N / batch_size); None uses all.
+        Data a step (drawn by shuffled epochs, likelihood scaled by N / batch_size); None uses all. Ten epochs are ``steps=10 * (N // batch_size)``.
     learning_rate, initial_scale : float
         Adam's rate; the standard deviation every weight starts with.
     covariance : "diagonal" or "unit"
@@ -254,8 +255,7 @@ def fit(
     kept = tuple(int(r) for r in np.flatnonzero(good))
     _report_diverged(losses, good)
     posteriors = [_posterior(bnn, jax.tree.map(lambda a, r=r: a[r], state[0])) for r in kept]
-    draws = 100 if symmetrize == "guided" else 1000
-    elbos = [elbo(bnn, q, x, y, symmetrize=symmetrize, key=k_eval, num_samples=draws, num_permutations=num_permutations) for q in posteriors]
+    elbos = [elbo(bnn, q, x, y, symmetrize=symmetrize, key=k_eval, num_samples=100 if symmetrize == "guided" or len(x) > LARGE else 1000, num_permutations=num_permutations) for q in posteriors]
     best = posteriors[int(np.argmax([e.value for e in elbos]))]
     return Fit(bnn, Symmetrized(best) if symmetrize else best, posteriors, elbos, losses, kept, symmetrize, monitor)
 

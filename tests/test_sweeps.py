@@ -115,6 +115,42 @@ def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path):
     assert len(calls) <= 5  # the one in progress ran twice, no other
 
 
+def test_a_sweep_killed_while_it_writes_a_result(tmp_path):
+    """SIGKILL between writing a file and putting it in place: no half result, and the next run is as if nothing had happened."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, signal, sys
+            from pathlib import Path
+            import symvi
+
+            def function(a):
+                return {"square": a * a, "many": list(range(2000))}
+
+            def dies(source, target):
+                if len(list(Path(target).parent.glob("*.json"))) == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                os.rename(source, target)
+
+            if __name__ == "__main__":
+                if sys.argv[2] == "dies":
+                    os.replace = dies
+                print([r["square"] for r in symvi.sweep(function, [{"a": a} for a in range(3)], sys.argv[1], workers=1, progress=False)])
+            """
+        )
+    )
+
+    def run(how, kept):
+        return subprocess.run([sys.executable, str(script), str(kept), how], capture_output=True, text=True, timeout=120, start_new_session=True)
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    assert run("dies", killed).returncode == -signal.SIGKILL
+    assert len(list(killed.glob("*.json"))) == 1 and len(list(killed.glob(".*.tmp"))) == 1
+    assert run("lives", killed).stdout == run("lives", whole).stdout == "[0, 1, 4]\n"
+    assert {p.name: p.read_bytes() for p in killed.iterdir()} == {p.name: p.read_bytes() for p in whole.iterdir()}
+
+
 def test_a_write_that_breaks_leaves_nothing(tmp_path, monkeypatch):
     def broken(*_):
         raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symvi
+from symvi.symmetry import permuted
 
 NETS = {
     "plain": symvi.MLP([2, 4, 1], "relu"),
@@ -140,3 +141,12 @@ def test_bad_input(call, match):
     net = NETS["plain"]
     with pytest.raises(ValueError, match=match):
         call(net.symmetry, net.init(jax.random.key(0)))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_gradient_through_a_permutation_is_that_of_take(axis):
+    """The transpose of taking by a permutation is taking by its inverse; jnp.take's own transpose scatters."""
+    value, weight = jax.random.normal(jax.random.key(0), (2, 3, 3))
+    sources = jax.vmap(lambda k: jax.random.permutation(k, 3))(jax.random.split(jax.random.key(1), 5))
+    found, expected = (jax.vmap(jax.grad(lambda v, source, take=take: (weight * take(v, source, axis) ** 2).sum()), (None, 0))(value, sources) for take in (permuted, jnp.take))
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
