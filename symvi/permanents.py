@@ -27,12 +27,15 @@ BIG = 1e6  # log messages are kept within +-BIG: a message beyond it forces or f
 
 @lru_cache(maxsize=MAX_EXACT)
 def _levels(n: int) -> tuple:
-    """For k = 1..n: for each k-subset of columns, the columns in it and the places of the (k-1)-subsets left by dropping each."""
+    """For k = 1..n: for each k-subset of columns, the columns in it and the places of the (k-1)-subsets left by dropping each.
+
+    Indices have 32 bits: those of 64 bits fail in single precision once JAX has run in double precision in the same process.
+    """
     levels, place = [], {(): 0}
     for k in range(1, n + 1):
         subsets = list(combinations(range(n), k))
-        before = np.array([[place[s[:i] + s[i + 1 :]] for i in range(k)] for s in subsets])
-        levels.append((np.array(subsets), before))
+        before = np.array([[place[s[:i] + s[i + 1 :]] for i in range(k)] for s in subsets], np.int32)
+        levels.append((np.array(subsets, np.int32), before))
         place = {s: i for i, s in enumerate(subsets)}
     return tuple(levels)
 

@@ -58,8 +58,10 @@ def sweep(function, cells, folder, *, workers: int | None = None, scheduler: str
     todo = [(cell, path) for cell, path in zip(cells, paths, strict=True) if not path.exists()]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in (left for _, path in todo for left in folder.glob(f".{path.stem}-*.tmp")):  # a sweep was killed while it wrote
-            left.unlink()
+        stems = {path.stem for _, path in todo}
+        for left in folder.glob(".*-*.tmp"):  # a sweep was killed while it wrote
+            if left.name[1:].split("-")[0] in stems:
+                left.unlink()
         failures = _run(function, todo, workers, scheduler or os.environ.get("SYMVI_SCHEDULER"), progress, len(cells))
         if failures:
             cell, error = failures[0]

@@ -214,6 +214,18 @@ def test_float32_with_entries_of_ten_thousand(n):
     np.testing.assert_allclose(slope.sum(1), 1, atol=1e-3)
 
 
+def test_single_precision_after_double_in_one_process():
+    log_a = np.random.default_rng(9).normal(size=(9, 9))
+    permanents._levels.cache_clear()
+    with jax.enable_x64(True):
+        exact = float(jax.jit(log_permanent)(jnp.asarray(log_a)))
+    with jax.enable_x64(False):
+        single = log_permanent(jnp.asarray(log_a, jnp.float32))
+        batch = log_permanent(jnp.asarray([log_a, log_a + 1], jnp.float32))
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose([single, *batch], [exact, exact, exact + 9], rtol=1e-5)
+
+
 @pytest.mark.parametrize("function", [log_permanent, log_permanent_bethe, lambda a: log_permanent_bounds(a, max_exact=0)[0], lambda a: log_permanent_bounds(a, max_exact=0)[1]])
 @pytest.mark.parametrize("place", [(1,), (slice(None), 2)])
 def test_a_zero_row_or_column_gives_minus_infinity(function, place):
