@@ -75,12 +75,16 @@ def calibration_error(bnn: BNN, draws: dict, x, y) -> Estimate:
     if isinstance(bnn.likelihood, Categorical):
         mean = _predictive_mean(bnn, draws, x)
         confidence, hit = mean.max(-1), mean.argmax(-1) == np.asarray(y)
-        return _bootstrapped(lambda i: _ece(confidence[i], hit[i]), len(hit), rng)
+        return _bootstrapped(lambda i: expected_calibration_error(confidence[i], hit[i]), len(hit), rng)
     values = pit(bnn, draws, x, y)
     return _bootstrapped(lambda i: scipy.stats.kstest(values[i], "uniform").statistic, len(values), rng)
 
 
-def _ece(confidence, hit):
+def expected_calibration_error(confidence, hit) -> float:
+    """sum over 10 bins of confidence of |mean confidence - share of hits|, weighted by the bin's share of the data (Guo et al. 2017, eq. 3).
+
+    From the largest class probability and whether that class is right, both of shape ``(N,)``; between 0 and 1.
+    """
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return sum(abs(confidence[places == b].sum() - hit[places == b].sum()) for b in range(BINS)) / len(hit)
 

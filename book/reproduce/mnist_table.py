@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
+from symvi.comparison import expected_calibration_error
 from symvi.information import pairwise_bounds, pairwise_objective
 from symvi.permanents import MAX_EXACT
 
@@ -38,6 +39,7 @@ METHODS = {
 }
 WIDE_SEEDS, MAP_SEEDS = 3, 5
 EPOCHS, BATCH, RATE = 10, 100, 1e-3  # the paper's
+STEPS = EPOCHS * 60_000 // BATCH
 TIMES = (0, 20, 100, 600, 1800, 6000)  # steps at which the information is measured along training
 DRAWS = 200  # networks that predict (the paper: 1000)
 
@@ -61,13 +63,10 @@ def model(width, activation, prior):
     return symvi.BNN(symvi.MLP([784, width, 10], activation), symvi.Categorical(), prior_scale=prior)
 
 
-def train(bnn, x, y, start, seed, method="plain", steps=None, restarts=1, rate=RATE):
-    """The restarts' posteriors and their own objectives after `steps` steps (by default EPOCHS epochs)."""
-    batch = min(BATCH, len(x))
-    run = symvi.fit(
-        bnn, x, y, steps=steps or EPOCHS * len(x) // batch, restarts=restarts, num_samples=1, batch_size=batch, learning_rate=rate, initial_scale=math.exp(start), seed=seed, progress=False, **METHODS[method]
-    )
-    return run.posteriors, [e.value for e in run.elbos]
+def train(bnn, x, y, start, seed, method="plain", steps=STEPS, restarts=1, rate=RATE):
+    """The restarts' posteriors."""
+    options = {"steps": steps, "restarts": restarts, "num_samples": 1, "batch_size": BATCH, "learning_rate": rate, "initial_scale": math.exp(start)}
+    return symvi.fit(bnn, x, y, **options, seed=seed, progress=False, **METHODS[method]).posteriors
 
 
 @partial(jax.jit, static_argnums=(0, 4))
@@ -80,10 +79,8 @@ def probabilities(bnn, q, x, key, num=DRAWS):
 def prediction(p, y):
     """Accuracy in %, mean negative log probability in nats, expected calibration error in 10 bins (in %)."""
     p = np.asarray(p, float)
-    confidence, hit = p.max(1), p.argmax(1) == y
-    place = np.minimum((confidence * 10).astype(int), 9)
-    ece = sum(abs(confidence[place == b].sum() - hit[place == b].sum()) for b in range(10)) / len(y)
-    return {"accuracy": 100 * hit.mean(), "nll": -np.log(p[np.arange(len(y)), y]).mean(), "ece": 100 * ece}
+    hit = p.argmax(1) == y
+    return {"accuracy": 100 * hit.mean(), "nll": -np.log(p[np.arange(len(y)), y]).mean(), "ece": 100 * expected_calibration_error(p.max(1), hit)}
 
 
 @jax.jit
@@ -120,7 +117,7 @@ def choice(activation, prior, start, width):
     """Three mean-field fits on 50,000 images, judged on the other 10,000 training images; seeds that no table uses."""
     x, y, x_out, y_out = images(held_out=10_000)
     bnn = model(width, activation, prior)
-    posteriors, _ = train(bnn, x, y, start, seed=100, restarts=3)
+    posteriors = train(bnn, x, y, start, seed=100, steps=EPOCHS * len(x) // BATCH, restarts=3)
     return {
         "accuracy": [prediction(probabilities(bnn, q, x_out, jax.random.key(1), 100), y_out)["accuracy"] for q in posteriors],
         "pairwise": [[float(v) for v in pairwise_bounds(q)] for q in posteriors],
@@ -132,18 +129,18 @@ def harder(width, activation, prior, start):
     x, y, x_out, y_out = images(held_out=10_000)
     *_, x_test, y_test = images()
     bnn = model(width, activation, prior)
-    posteriors, _ = train(bnn, x, y, start, seed=200, restarts=SEEDS)
+    posteriors = train(bnn, x, y, start, seed=200, steps=EPOCHS * len(x) // BATCH, restarts=SEEDS)
     parts = {"held out": (x_out, y_out), "test": (x_test, y_test)}
     return {name: [prediction(probabilities(bnn, q, u, jax.random.key(1)), v)["accuracy"] for q in posteriors] for name, (u, v) in parts.items()}
 
 
-def compared(bnn, start, seed, methods, size=60_000, guided=True, key=2, draws=20, steps=None, rate=RATE):
+def compared(bnn, start, seed, methods, size=60_000, guided=True, key=2, draws=20, steps=STEPS, rate=RATE):
     """Every method from the same start, on the same batches with the same noise: its measures, and its distance from plain training."""
     x, y, x_test, y_test = images()
     x, y, out = x[:size], y[:size], {}
     for method in methods:
         begun = time.time()
-        (q,), _ = train(bnn, x, y, start, seed, method, steps or (None if size >= 10_000 else 6000), rate=rate)
+        (q,) = train(bnn, x, y, start, seed, method, steps, rate=rate)
         seconds, p = time.time() - begun, probabilities(bnn, q, x_test, jax.random.key(1))
         row = {**prediction(p, y_test), "seconds": seconds, "active": active(q), **information(q, guided)}
         bound = symvi.elbo(bnn, q, x, y, num_samples=draws, key=jax.random.key(key))
@@ -165,8 +162,8 @@ def trace(width, activation, prior, start, seed):
     x, y, *_ = images()
     bnn, out = model(width, activation, prior), []
     for steps in TIMES:
-        (q,), _ = train(bnn, x, y, start, seed, steps=max(1, steps))
-        if steps == 0:  # the start itself: one step moves nothing that shows
+        (q,) = train(bnn, x, y, start, seed, steps=max(1, steps))
+        if steps == 0:  # the start, but for one step of the means
             q = symvi.MeanField(q.loc, jax.tree.map(lambda a: jnp.full_like(a, math.exp(start)), q.scale), q.symmetry)
         out.append(information(q, guided=False))
     return out
