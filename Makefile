@@ -11,19 +11,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 HTML := _build/html
-FRESH_CLAIMS := $(CURDIR)/_build/claims-fresh
+FRESH_CLAIMS := _build/claims-fresh
 # Compiled code is kept between runs of the chapters: most of their time is compilation.
-KEEP_COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
+KEEP_COMPILED := JAX_COMPILATION_CACHE_DIR="$$PWD/_build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
+
+# Python cannot keep an environment in a folder whose path has a colon.
+ifneq (,$(findstring :,$(CURDIR)))
+$(error Python's environments do not work in a folder whose path has a colon: move this folder)
+endif
 
 .PHONY: book test check-pages bench reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or name one with make PYTHON=..."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks the venv module: install it (Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $$(grep -o '^torch==[^ ]*' requirements.txt))
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or name one with make PYTHON=..."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks the venv module: install it (Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url "$(TORCH_INDEX)" $$(grep -o '^torch==[^ ]*' requirements.txt))
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@
@@ -32,13 +37,13 @@ $(READY): requirements.txt pyproject.toml
 book: $(READY)
 	$(BIN)/python book/_ext/stale_cache.py
 	$(KEEP_COMPILED) $(BIN)/jupyter-book build . --all -W -n --keep-going
-	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html, or run: make serve"
+	@echo "The book is built. Open $(HTML)/index.html, or run: make serve"
 
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest tests -n logical --cov=symvi --cov-fail-under=95
-	rm -rf $(FRESH_CLAIMS)
-	$(KEEP_COMPILED) SYMVI_CLAIMS=$(FRESH_CLAIMS) $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	rm -rf -- "$(FRESH_CLAIMS)"
+	$(KEEP_COMPILED) SYMVI_CLAIMS="$$PWD/$(FRESH_CLAIMS)" $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.ledger compare $(FRESH_CLAIMS) book/claims
 
 # The built pages in headless Chromium, with the network blocked.
@@ -62,7 +67,7 @@ reproduce: $(READY)
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
 	@echo "http://localhost:$(PORT) (Ctrl-C ends it)"
-	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+	@$(BIN)/python -m http.server "$(PORT)" --bind 127.0.0.1 --directory $(HTML)
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis .coverage

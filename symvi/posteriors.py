@@ -54,6 +54,7 @@ class MeanField:
         loc, scale = ({k: np.shape(v) for k, v in side.items()} for side in (self.loc, self.scale))
         if loc != scale:
             raise ValueError(f"scale: expected names and shapes of loc {loc}, got {scale}; pass one scale for each loc")
+        self.symmetry.check_weights(self.loc)
         for name in loc:
             if not np.all(np.isfinite(self.loc[name])):
                 raise ValueError(f"loc[{name!r}]: expected finite numbers, got NaN or infinity; pass means")

@@ -164,6 +164,7 @@ class Symmetry:
         """
         group = self.group(name)
         self._check_factorises(group)
+        self.check_weights(params)
         return jnp.concatenate([unit_rows(params[p], axis, places) for p, axis, places in group.entries], axis=1)
 
     def own_units(self, params: dict, name: str | None = None) -> jax.Array:
@@ -197,6 +198,7 @@ class Symmetry:
     def _own(self, group: UnitGroup, params: dict) -> list:
         """Entries ``(parameter, axis, places, kept)`` that `group` owns; `kept` are columns of :func:`unit_rows`, None for all."""
         self._check_factorises(group)
+        self.check_weights(params)
         later = [entry for g in self.groups[self.groups.index(group) + 1 :] for entry in g.entries]
         own = []
         for p, axis, places in group.entries:
@@ -264,7 +266,21 @@ class Symmetry:
             raise ValueError(f"verify: expected outputs unchanged to {tolerance:g}, got a relative change of {change:.3g}; the group is no symmetry of this network: correct its axes")
         return change
 
+    def check_weights(self, params: dict) -> None:
+        """ValueError unless every group stands in `params` as it says: one set of weights, by names and axis sizes."""
+        for group in self.groups:
+            for name, axis, places in group.entries:
+                shape = jnp.shape(params[name]) if name in params else None
+                size = None if shape is None or axis >= len(shape) else shape[axis]
+                least = None if places is None else int(places.max(initial=0)) + 1
+                fits = size is not None and (size == group.size if least is None else size >= least)
+                if not fits:
+                    wanted = f"size {group.size}" if least is None else f"size >= {least}"
+                    got = "no such parameter" if shape is None else shape
+                    raise ValueError(f"params[{name!r}]: expected {wanted} along axis {axis} for the units {group.name!r}, got {got}; pass weights and symmetry of one network, one set of weights at a time")
+
     def _check(self, g: Element, params: dict) -> None:
+        self.check_weights(params)
         for group in self.groups:
             if group.name not in g.perms or jnp.shape(g.perms[group.name]) != (group.size,):
                 got = jnp.shape(g.perms[group.name]) if group.name in g.perms else "none"
@@ -276,15 +292,6 @@ class Symmetry:
             if self.signed and (sign is None or jnp.shape(sign) != (group.size,)):
                 got = "none" if sign is None else jnp.shape(sign)
                 raise ValueError(f"group element: expected signs of shape ({group.size},) for {group.name!r}, got {got}; take elements from this signed group")
-            for name, axis, places in group.entries:
-                if places is not None:
-                    if name not in params or params[name].ndim <= axis or params[name].shape[axis] <= places.max(initial=0):
-                        got = params[name].shape if name in params else "no such parameter"
-                        raise ValueError(f"params[{name!r}]: expected size > {places.max(initial=0)} along axis {axis}, got {got}; pass weights of this network, one set at a time")
-                elif name not in params or params[name].ndim <= axis or params[name].shape[axis] != group.size:
-                    got = params[name].shape if name in params else "no such parameter"
-                    raise ValueError(f"params[{name!r}]: expected size {group.size} along axis {axis}, got {got}; pass weights of this network, one set at a time")
-
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def permuted(value, source, axis: int):

@@ -216,3 +216,36 @@ def test_public_names_have_docstrings(name):
 
 def test_package_stays_readable():
     assert [p.name for p in (ROOT / "symvi").glob("*.py") if len(p.read_text().splitlines()) > 350] == []
+
+
+@pytest.mark.parametrize("name", ["a b", "ünï cödé", "it's 100 % $HOME"])
+def test_make_stays_in_its_folder(tmp_path, name):
+    """In a folder whose path has a space, `make test` once removed a neighbouring folder."""
+    project = tmp_path / name
+    bin_ = project / ".venv" / "bin"
+    bin_.mkdir(parents=True)
+    (project / "_build" / "claims-fresh").mkdir(parents=True)
+    beside = tmp_path / name.split()[0]
+    beside.mkdir(exist_ok=True)
+    (beside / "precious").write_text("keep me", encoding="utf-8")
+    for file in ("Makefile", "requirements.txt", "pyproject.toml"):
+        (project / file).write_bytes((ROOT / file).read_bytes())
+    for tool in ("python", "ruff", "jupyter-book"):  # each notes where it was told to write
+        (bin_ / tool).write_text(f'#!/bin/sh\necho "{tool}: $SYMVI_CLAIMS: $JAX_COMPILATION_CACHE_DIR" >> log\n', encoding="utf-8")
+        (bin_ / tool).chmod(0o755)
+    (project / ".venv" / ".ready").touch()
+    for target in ("test", "book"):
+        done = subprocess.run(["make", target], cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (beside / "precious").read_text(encoding="utf-8") == "keep me"
+    log = (project / "log").read_text(encoding="utf-8")
+    assert f"{project}/_build/claims-fresh: {project}/_build/jax" in log
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted({name, beside.name})
+
+
+def test_make_refuses_a_folder_that_cannot_work(tmp_path):
+    (tmp_path / "a:b").mkdir()
+    (tmp_path / "a:b" / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    done = subprocess.run(["make", "book"], cwd=tmp_path / "a:b", capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "move this folder" in done.stderr

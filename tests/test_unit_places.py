@@ -155,7 +155,7 @@ def test_prior_must_be_equal_over_places():
         (lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0,),)),)), r"group 'a': expected places of 'C' as 2 rows of equal length, no index twice, got \(\(0,\),\); list"),
         (lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0, 1), (2,))),)), "expected places of 'C' as 2 rows of equal length"),
         (lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0,), (0,))),)), "no index twice"),
-        (lambda: SKIP.act(SKIP.identity(), {"A": jnp.ones((3, 1)), "C": jnp.ones((2, 3))}), r"params\['C'\]: expected size > 3 along axis 1, got \(2, 3\); pass weights"),
+        (lambda: SKIP.act(SKIP.identity(), {"A": jnp.ones((3, 1)), "C": jnp.ones((2, 3))}), r"params\['C'\]: expected size >= 4 along axis 1 for the units 'a', got \(2, 3\); pass weights"),
     ],
 )
 def test_bad_input(call, match):
