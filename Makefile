@@ -44,7 +44,7 @@ test: $(READY)
 	$(BIN)/python -m pytest tests -n logical --cov=symvi --cov-fail-under=95
 	rm -rf -- "$(FRESH_CLAIMS)"
 	$(KEEP_COMPILED) SYMVI_CLAIMS="$$PWD/$(FRESH_CLAIMS)" $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
-	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.ledger compare $(FRESH_CLAIMS) book/claims
+	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.book.ledger compare $(FRESH_CLAIMS) book/claims
 
 # The built pages in headless Chromium, with the network blocked.
 check-pages: $(READY)

@@ -2,37 +2,155 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from types import ModuleType
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
-def positive_int(name: str, value, least: int = 1) -> int:
-    """Return `value` as an int; ValueError unless it is a whole number >= `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}: expected a whole number >= {least}, got {value!r}; pass for example {name}={max(least, 10)}")
-    return int(value)
+def expected(name: str, wanted: str, got, remedy: str) -> ValueError:
+    """The ValueError that says in one line what `name` should have been, what came, and what to do.
+
+    Write ``raise expected("x", "shape (N, 3)", x.shape, "reshape it")``.
+    """
+    return ValueError(f"{name}: expected {wanted}, got {got}; {remedy}")
 
 
-def seed_to_key(seed) -> jax.Array:
-    """A JAX key from an int seed; ValueError for anything else."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise ValueError(f"seed: expected an int, got {type(seed).__name__}; pass for example seed=0 (keys go to arguments named key)")
-    return jax.random.key(int(seed))
-
-
-def one_of(name: str, value, options) -> None:
-    """ValueError unless `value` is one of `options`."""
-    if value not in options:
-        raise ValueError(f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}; choose one of these")
-
-
-def shows_progress(progress: bool) -> bool:
-    """Whether to draw a bar: asked for, and somebody looks (a terminal or a notebook)."""
-    return bool(progress) and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+def described(value) -> str:
+    """`value` in a few words, for an error message: short things as they are, large ones by type and shape."""
+    if isinstance(value, (np.ndarray, jax.Array)) and value.size > 1:
+        return f"an array of {value.dtype} of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"an object of type {type(value).__name__}"
 
 
 def is_concrete(*values) -> bool:
     """Whether all `values` are real arrays, not traced ones (whose entries cannot be looked at)."""
     return not any(isinstance(v, jax.core.Tracer) for v in values)
+
+
+def as_scalar(value) -> float | int | None:
+    """`value` as a Python number if it is one (Python, NumPy or JAX; no bool, no string), otherwise None."""
+    if isinstance(value, (bool, str, bytes)) or not is_concrete(value):
+        return None
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        return None
+    if array.ndim != 0 or array.dtype.kind not in "iuf":
+        return None
+    return array.item()
+
+
+def positive_int(name: str, value, least: int = 1) -> int:
+    """Return `value` as an int; ValueError unless it is a whole number >= `least`."""
+    number = as_scalar(value)
+    if not isinstance(number, int) or number < least:
+        wanted = f"a whole number >= {least}"
+        raise expected(name, wanted, described(value), f"pass for example {name}={max(least, 10)}")
+    return number
+
+
+def positive_number(name: str, value, example: float = 0.01) -> float:
+    """Return `value` as a float; ValueError unless it is a positive finite number."""
+    number = as_scalar(value)
+    if number is None or not 0 < number < np.inf:
+        wanted = "a positive finite number"
+        raise expected(name, wanted, described(value), f"pass for example {name}={example}")
+    return float(number)
+
+
+def fraction(name: str, value, example: float = 0.9) -> float:
+    """Return `value` as a float; ValueError unless it lies strictly between 0 and 1."""
+    number = as_scalar(value)
+    if number is None or not 0 < number < 1:
+        wanted = "a number between 0 and 1"
+        raise expected(name, wanted, described(value), f"pass for example {name}={example}")
+    return float(number)
+
+
+def flag(name: str, value) -> bool:
+    """Return `value` as a bool; ValueError unless it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise expected(name, "True or False", described(value), f"pass for example {name}=True")
+    return bool(value)
+
+
+def one_of(name: str, value, options) -> None:
+    """ValueError unless `value` is one of `options`."""
+    try:
+        known = value in options
+    except (TypeError, ValueError):  # an array, or something that cannot be compared
+        known = False
+    if not known:
+        listed = ", ".join(map(repr, options))
+        raise expected(name, f"one of {listed}", described(value), "choose one of these")
+
+
+def seed_to_key(seed) -> jax.Array:
+    """A JAX key from an int seed >= 0; ValueError for anything else."""
+    number = as_scalar(seed)
+    if not isinstance(number, int) or number < 0:
+        remedy = "pass for example seed=0 (keys go to arguments named key)"
+        raise expected("seed", "an int >= 0", described(seed), remedy)
+    return jax.random.key(number)
+
+
+def as_key(key, name: str = "key") -> jax.Array:
+    """A JAX key: `key` itself if it is one, and ``jax.random.key(0)`` for None; ValueError otherwise."""
+    if key is None:
+        return jax.random.key(0)
+    if isinstance(key, jax.Array):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+            return key
+        if key.dtype == np.uint32 and key.shape == (2,):  # made by jax.random.PRNGKey
+            return jax.random.wrap_key_data(key)
+    raise expected(name, "one JAX key", described(key), "pass for example jax.random.key(0)")
+
+
+def is_finite(value) -> bool:
+    """Whether every entry of `value` is finite; True for traced values, which cannot be looked at."""
+    return not is_concrete(value) or bool(np.all(np.isfinite(np.asarray(value))))
+
+
+def as_numbers(name: str, value) -> jax.Array:
+    """`value` as an array of numbers; ValueError for None, text, objects, dicts and ragged lists.
+
+    Whole numbers beyond 32 bits are refused where JAX would wrap them round.
+    """
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.number):
+        return value
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        remedy = "pass an array of numbers"
+        raise expected(name, "an array of numbers", described(value), remedy) from error
+    if array.dtype.kind not in "biuf":
+        got = f"{type(value).__name__} of dtype {array.dtype}"
+        raise expected(
+            name, "an array of numbers", got, "convert it, for example by np.asarray(...)"
+        )
+    made = jnp.asarray(array)
+    if array.dtype.kind in "iu" and made.dtype != array.dtype and not np.array_equal(made, array):
+        remedy = "rescale it, or turn on double precision (jax_enable_x64)"
+        raise expected(name, "whole numbers of at most 32 bits", "larger ones", remedy)
+    return made
+
+
+def needs(module: str, extra: str, what: str) -> ModuleType:
+    """Import and return `module`; ImportError naming symvi's `extra` that brings it, if it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        text = f"{what} needs {module.split('.')[0]}, which is not installed: pip install 'symvi[{extra}]'"
+        raise ImportError(text) from error
+
+
+def shows_progress(progress: bool) -> bool:
+    """Whether to draw a bar: asked for, and somebody looks (a terminal or a notebook)."""
+    return bool(progress) and (sys.stderr.isatty() or "ipykernel" in sys.modules)

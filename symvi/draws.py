@@ -18,14 +18,24 @@ def check_draws(bnn: BNN, draws: dict) -> tuple[dict, tuple]:
     """
     shapes = bnn.shapes
     if set(draws) != set(shapes):
-        raise ValueError(f"draws: expected the parameters {sorted(shapes)}, got {sorted(draws)}; pass draws of this model")
+        raise ValueError(
+            f"draws: expected the parameters {sorted(shapes)}, got {sorted(draws)}; pass draws of this model"
+        )
     draws, batch = {name: np.asarray(draws[name]) for name in shapes}, None
     for name, shape in shapes.items():
         lead = draws[name].shape[: draws[name].ndim - len(shape)]
-        if draws[name].shape[len(lead) :] != tuple(shape) or not lead or (batch is not None and lead != batch):
-            raise ValueError(f"draws[{name!r}]: expected shape (*batch, *{tuple(shape)}) with one batch shape for all parameters, got {draws[name].shape}; stack the draws on leading axes")
+        if (
+            draws[name].shape[len(lead) :] != tuple(shape)
+            or not lead
+            or (batch is not None and lead != batch)
+        ):
+            raise ValueError(
+                f"draws[{name!r}]: expected shape (*batch, *{tuple(shape)}) with one batch shape for all parameters, got {draws[name].shape}; stack the draws on leading axes"
+            )
         if not np.all(np.isfinite(draws[name])):
-            raise ValueError(f"draws[{name!r}]: expected finite draws, got NaN or infinity; drop the diverged draws")
+            raise ValueError(
+                f"draws[{name!r}]: expected finite draws, got NaN or infinity; drop the diverged draws"
+            )
         batch = lead
     return draws, batch
 
@@ -84,10 +94,17 @@ def inference_data(bnn: BNN, draws: dict, x, y) -> az.InferenceData:
     """
     draws, batch = check_draws(bnn, draws)
     if len(batch) not in (1, 2):
-        raise ValueError(f"draws: expected batch axes (chains, draws) or (num,), got {batch}; reshape the draws")
+        raise ValueError(
+            f"draws: expected batch axes (chains, draws) or (num,), got {batch}; reshape the draws"
+        )
     if len(batch) == 1:
         draws = {name: value[None] for name, value in draws.items()}
-    return az.from_dict(posterior=draws, log_likelihood={"y": log_likelihoods(bnn, draws, x, y)}, observed_data={"y": np.asarray(y)}, constant_data={"x": np.asarray(x)})
+    return az.from_dict(
+        posterior=draws,
+        log_likelihood={"y": log_likelihoods(bnn, draws, x, y)},
+        observed_data={"y": np.asarray(y)},
+        constant_data={"x": np.asarray(x)},
+    )
 
 
 def posterior_draws(drawn: az.InferenceData) -> dict:

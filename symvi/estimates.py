@@ -63,9 +63,17 @@ def mean_interval(differences, level: float = 0.95) -> Interval:
     """
     values = np.asarray(differences, dtype=float)
     if values.ndim != 1 or values.size < 2 or not np.all(np.isfinite(values)):
-        raise ValueError(f"differences: expected at least 2 finite numbers, got shape {values.shape} with {np.isfinite(values).sum()} finite; pass one number for each independent seed")
+        raise ValueError(
+            f"differences: expected at least 2 finite numbers, got shape {values.shape} with {np.isfinite(values).sum()} finite; pass one number for each independent seed"
+        )
     if not 0 < level < 1:
-        raise ValueError(f"level: expected a number between 0 and 1, got {level!r}; pass for example level=0.95")
+        raise ValueError(
+            f"level: expected a number between 0 and 1, got {level!r}; pass for example level=0.95"
+        )
     mean = values.mean()
-    half = scipy.stats.t.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
+    half = (
+        scipy.stats.t.ppf((1 + level) / 2, values.size - 1)
+        * values.std(ddof=1)
+        / np.sqrt(values.size)
+    )
     return Interval(float(mean), float(mean - half), float(mean + half))

@@ -10,7 +10,13 @@ import jax.numpy as jnp
 from symvi.checks import one_of
 from symvi.symmetry import Symmetry, UnitGroup
 
-ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "gelu": jax.nn.gelu, "erf": jax.scipy.special.erf, "sin": jnp.sin}
+ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": jax.nn.gelu,
+    "erf": jax.scipy.special.erf,
+    "sin": jnp.sin,
+}
 ODD = ("tanh", "erf", "sin")
 
 
@@ -45,19 +51,29 @@ class MLP:
     def __post_init__(self):
         try:
             widths = tuple(self.widths)
-            good = len(widths) >= 3 and all(isinstance(w, int) and not isinstance(w, bool) and w >= 1 for w in widths)
+            good = len(widths) >= 3 and all(
+                isinstance(w, int) and not isinstance(w, bool) and w >= 1 for w in widths
+            )
         except TypeError:
             good, widths = False, self.widths
         if not good:
-            raise ValueError(f"widths: expected at least three whole numbers >= 1 [inputs, hidden..., outputs], got {self.widths!r}; pass for example [1, 50, 1]")
+            raise ValueError(
+                f"widths: expected at least three whole numbers >= 1 [inputs, hidden..., outputs], got {self.widths!r}; pass for example [1, 50, 1]"
+            )
         object.__setattr__(self, "widths", widths)
         one_of("activation", self.activation, tuple(ACTIVATIONS))
         if self.signed and self.activation not in ODD:
-            raise ValueError(f"signed: expected an odd activation {ODD}, got {self.activation!r}, for which flipping signs changes the function; use signed=False")
+            raise ValueError(
+                f"signed: expected an odd activation {ODD}, got {self.activation!r}, for which flipping signs changes the function; use signed=False"
+            )
         if self.signed and self.fixed_output is not None:
-            raise ValueError("signed: expected a learned output layer, got fixed_output, which cannot undo a sign flip; use signed=False")
+            raise ValueError(
+                "signed: expected a learned output layer, got fixed_output, which cannot undo a sign flip; use signed=False"
+            )
         if self.fixed_output is not None and widths[-1] != 1:
-            raise ValueError(f"fixed_output: expected one output, got widths {widths}; end widths with 1 or learn the output layer")
+            raise ValueError(
+                f"fixed_output: expected one output, got widths {widths}; end widths with 1 or learn the output layer"
+            )
 
     @property
     def shapes(self) -> dict:
@@ -76,7 +92,13 @@ class MLP:
         groups = []
         for layer in range(1, len(self.widths) - 1):
             axes = [(f"W{layer}", 1), (f"b{layer}", 0), (f"W{layer + 1}", 0)]
-            groups.append(UnitGroup(f"hidden{layer}", self.widths[layer], tuple(a for a in axes if a[0] in self.shapes)))
+            groups.append(
+                UnitGroup(
+                    f"hidden{layer}",
+                    self.widths[layer],
+                    tuple(a for a in axes if a[0] in self.shapes),
+                )
+            )
         return Symmetry(tuple(groups), self.signed)
 
     def init(self, key) -> dict:
@@ -93,11 +115,15 @@ class MLP:
         Raises ValueError when x or a parameter has the wrong shape.
         """
         if jnp.ndim(x) != 2 or jnp.shape(x)[1] != self.widths[0]:
-            raise ValueError(f"x: expected shape (N, {self.widths[0]}), got {jnp.shape(x)}; reshape it, for example x.reshape(-1, {self.widths[0]})")
+            raise ValueError(
+                f"x: expected shape (N, {self.widths[0]}), got {jnp.shape(x)}; reshape it, for example x.reshape(-1, {self.widths[0]})"
+            )
         for name, shape in self.shapes.items():
             if name not in params or jnp.shape(params[name]) != tuple(shape):
                 got = jnp.shape(params[name]) if name in params else "no such parameter"
-                raise ValueError(f"params[{name!r}]: expected shape {tuple(shape)}, got {got}; pass weights of this network, one set at a time")
+                raise ValueError(
+                    f"params[{name!r}]: expected shape {tuple(shape)}, got {got}; pass weights of this network, one set at a time"
+                )
         activation, last = ACTIVATIONS[self.activation], len(self.widths) - 1
         hidden = x
         for layer in range(1, last + 1):

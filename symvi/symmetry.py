@@ -50,13 +50,22 @@ class UnitGroup:
             if len(entry) == 3:
                 indices = [i for row in entry[2] for i in row]
                 regular = len(entry[2]) == self.size and len({len(row) for row in entry[2]}) == 1
-                if not regular or len(set(indices)) != len(indices) or not all(isinstance(i, int) and i >= 0 for i in indices):
-                    raise ValueError(f"group {self.name!r}: expected places of {entry[0]!r} as {self.size} rows of equal length, no index twice, got {entry[2]}; list the indices that each unit owns")
+                if (
+                    not regular
+                    or len(set(indices)) != len(indices)
+                    or not all(isinstance(i, int) and i >= 0 for i in indices)
+                ):
+                    raise ValueError(
+                        f"group {self.name!r}: expected places of {entry[0]!r} as {self.size} rows of equal length, no index twice, got {entry[2]}; list the indices that each unit owns"
+                    )
 
     @property
     def entries(self) -> list:
         """`axes` as triples, with places None where unit i owns index i of the whole axis and otherwise an array ``(size, k)``."""
-        return [(entry[0], entry[1], None if len(entry) == 2 else np.array(entry[2])) for entry in self.axes]
+        return [
+            (entry[0], entry[1], None if len(entry) == 2 else np.array(entry[2]))
+            for entry in self.axes
+        ]
 
 
 def unit_rows(value, axis: int, places):
@@ -84,12 +93,19 @@ class Symmetry:
     @property
     def log_order(self) -> float:
         """log |G| in nats, the sum of log n! (and n log 2 where signed); Definition 2.1."""
-        return float(sum(math.lgamma(g.size + 1) + (g.size * math.log(2) if self.signed else 0) for g in self.groups))
+        return float(
+            sum(
+                math.lgamma(g.size + 1) + (g.size * math.log(2) if self.signed else 0)
+                for g in self.groups
+            )
+        )
 
     @property
     def order(self) -> int:
         """|G|, exactly."""
-        return math.prod(math.factorial(g.size) * (2**g.size if self.signed else 1) for g in self.groups)
+        return math.prod(
+            math.factorial(g.size) * (2**g.size if self.signed else 1) for g in self.groups
+        )
 
     def identity(self) -> Element:
         """The element that changes nothing."""
@@ -104,7 +120,9 @@ class Symmetry:
             k_perm, k_sign = jax.random.split(jax.random.fold_in(key, index))
             perms[group.name] = jnp.argsort(jax.random.uniform(k_perm, (num, group.size)), axis=-1)
             if self.signed:
-                signs[group.name] = 2 * jax.random.bernoulli(k_sign, shape=(num, group.size)).astype(int) - 1
+                signs[group.name] = (
+                    2 * jax.random.bernoulli(k_sign, shape=(num, group.size)).astype(int) - 1
+                )
         return Element(perms, signs)
 
     def elements(self) -> Element:
@@ -113,14 +131,26 @@ class Symmetry:
         Raises ValueError when |G| > 100,000.
         """
         if self.order > MAX_ELEMENTS:
-            raise ValueError(f"elements: expected a group of at most {MAX_ELEMENTS} elements, got log |G| = {self.log_order:.1f} nats; use sample(key, num)")
+            raise ValueError(
+                f"elements: expected a group of at most {MAX_ELEMENTS} elements, got log |G| = {self.log_order:.1f} nats; use sample(key, num)"
+            )
         choices = []
         for g in self.groups:
             choices.append(list(permutations(range(g.size))))
             choices.append(list(product((1, -1), repeat=g.size)) if self.signed else [()])
         combos = list(product(*choices))
-        perms = {g.name: jnp.array([c[2 * i] for c in combos], int).reshape(-1, g.size) for i, g in enumerate(self.groups)}
-        signs = {g.name: jnp.array([c[2 * i + 1] for c in combos], int).reshape(-1, g.size) for i, g in enumerate(self.groups)} if self.signed else {}
+        perms = {
+            g.name: jnp.array([c[2 * i] for c in combos], int).reshape(-1, g.size)
+            for i, g in enumerate(self.groups)
+        }
+        signs = (
+            {
+                g.name: jnp.array([c[2 * i + 1] for c in combos], int).reshape(-1, g.size)
+                for i, g in enumerate(self.groups)
+            }
+            if self.signed
+            else {}
+        )
         return Element(perms, signs)
 
     def act(self, g: Element, params: dict) -> dict:
@@ -141,7 +171,11 @@ class Symmetry:
                     shape = [1] * value.ndim
                     shape[axis] = value.shape[axis]
                     signs = g.signs[group.name]
-                    signs = signs if places is None else jnp.ones(value.shape[axis], int).at[places].set(signs[:, None])
+                    signs = (
+                        signs
+                        if places is None
+                        else jnp.ones(value.shape[axis], int).at[places].set(signs[:, None])
+                    )
                     value = value * signs.reshape(shape).astype(value.dtype)
                 out[name] = permuted(value, source, axis)
         return out
@@ -149,12 +183,23 @@ class Symmetry:
     def inverse(self, g: Element) -> Element:
         """The element that undoes g; works on batches."""
         back = {name: jnp.argsort(perm, axis=-1) for name, perm in g.perms.items()}
-        return Element(back, {name: jnp.take_along_axis(sign, back[name], axis=-1) for name, sign in g.signs.items()})
+        return Element(
+            back,
+            {
+                name: jnp.take_along_axis(sign, back[name], axis=-1)
+                for name, sign in g.signs.items()
+            },
+        )
 
     def compose(self, g: Element, h: Element) -> Element:
         """The element g h (first h, then g); works on batches of equal leading shape."""
-        perms = {name: jnp.take_along_axis(g.perms[name], h.perms[name], axis=-1) for name in g.perms}
-        signs = {name: h.signs[name] * jnp.take_along_axis(g.signs[name], h.perms[name], axis=-1) for name in g.signs}
+        perms = {
+            name: jnp.take_along_axis(g.perms[name], h.perms[name], axis=-1) for name in g.perms
+        }
+        signs = {
+            name: h.signs[name] * jnp.take_along_axis(g.signs[name], h.perms[name], axis=-1)
+            for name in g.signs
+        }
         return Element(perms, signs)
 
     def units(self, params: dict, name: str | None = None) -> jax.Array:
@@ -165,7 +210,9 @@ class Symmetry:
         group = self.group(name)
         self._check_factorises(group)
         self.check_weights(params)
-        return jnp.concatenate([unit_rows(params[p], axis, places) for p, axis, places in group.entries], axis=1)
+        return jnp.concatenate(
+            [unit_rows(params[p], axis, places) for p, axis, places in group.entries], axis=1
+        )
 
     def own_units(self, params: dict, name: str | None = None) -> jax.Array:
         """The unit vectors of one group without the weights that a later group moves too, shape ``(n, d)``.
@@ -186,11 +233,19 @@ class Symmetry:
         group, out, start = self.group(name), dict(params), 0
         for p, axis, places, kept in self._own(group, params):
             moved = jnp.moveaxis(out[p], axis, 0)
-            width = moved[0].size * (1 if places is None else places.shape[1]) if kept is None else len(kept)
+            width = (
+                moved[0].size * (1 if places is None else places.shape[1])
+                if kept is None
+                else len(kept)
+            )
             rows = units[:, start : start + width]
             if kept is not None:
                 rows = unit_rows(out[p], axis, places).at[:, kept].set(rows)
-            moved = rows.reshape(moved.shape) if places is None else moved.at[places].set(rows.reshape(*places.shape, *moved.shape[1:]))
+            moved = (
+                rows.reshape(moved.shape)
+                if places is None
+                else moved.at[places].set(rows.reshape(*places.shape, *moved.shape[1:]))
+            )
             out[p] = jnp.moveaxis(moved, 0, axis)
             start += width
         return out
@@ -202,7 +257,9 @@ class Symmetry:
         later = [entry for g in self.groups[self.groups.index(group) + 1 :] for entry in g.entries]
         own = []
         for p, axis, places in group.entries:
-            over = [(a, where) for q, a, where in later if q == p and a != axis]  # on the same axis groups are disjoint
+            over = [
+                (a, where) for q, a, where in later if q == p and a != axis
+            ]  # on the same axis groups are disjoint
             if any(where is None for _, where in over):
                 continue
             kept = None
@@ -233,7 +290,9 @@ class Symmetry:
         if name is None and len(named) == 1:
             return self.groups[0]
         if name not in named:
-            raise ValueError(f"group: expected one of {sorted(named)}, got {name!r}; name one of these")
+            raise ValueError(
+                f"group: expected one of {sorted(named)}, got {name!r}; name one of these"
+            )
         return named[name]
 
     def rest(self, params: dict) -> dict:
@@ -242,7 +301,11 @@ class Symmetry:
         for p, axis, places in (entry for g in self.groups for entry in g.entries):
             moved.setdefault(p, []).append((axis, places))
         out = {name: value for name, value in params.items() if name not in moved}
-        for name in (n for n, where in moved.items() if n in params and all(places is not None for _, places in where)):
+        for name in (
+            n
+            for n, where in moved.items()
+            if n in params and all(places is not None for _, places in where)
+        ):
             still = np.ones(jnp.shape(params[name]), bool)
             for axis, places in moved[name]:
                 np.moveaxis(still, axis, 0)[places] = False
@@ -250,7 +313,9 @@ class Symmetry:
                 out[name] = params[name][still]
         return out
 
-    def verify(self, apply, params: dict, x, *, num: int = 20, key=None, tolerance: float | None = None) -> float:
+    def verify(
+        self, apply, params: dict, x, *, num: int = 20, key=None, tolerance: float | None = None
+    ) -> float:
         """The largest relative change of ``apply(params, x)`` under `num` random group elements.
 
         Returns max |f(g w, x) - f(w, x)| / max(1, max |f(w, x)|). Raises ValueError when it exceeds `tolerance`
@@ -258,12 +323,18 @@ class Symmetry:
         """
         before = apply(params, x)
         elements = self.sample(jax.random.key(0) if key is None else key, num)
-        after = jax.jit(lambda g, w, x: jax.vmap(lambda e: apply(self.act(e, w), x), axis_size=num)(g))(elements, params, x)
-        change = float(jnp.max(jnp.abs(after - before)) / jnp.maximum(1.0, jnp.max(jnp.abs(before))))
+        after = jax.jit(
+            lambda g, w, x: jax.vmap(lambda e: apply(self.act(e, w), x), axis_size=num)(g)
+        )(elements, params, x)
+        change = float(
+            jnp.max(jnp.abs(after - before)) / jnp.maximum(1.0, jnp.max(jnp.abs(before)))
+        )
         if tolerance is None:
             tolerance = 1e-10 if before.dtype == jnp.float64 else 1e-4
         if not change <= tolerance:
-            raise ValueError(f"verify: expected outputs unchanged to {tolerance:g}, got a relative change of {change:.3g}; the group is no symmetry of this network: correct its axes")
+            raise ValueError(
+                f"verify: expected outputs unchanged to {tolerance:g}, got a relative change of {change:.3g}; the group is no symmetry of this network: correct its axes"
+            )
         return change
 
     def check_weights(self, params: dict) -> None:
@@ -277,21 +348,30 @@ class Symmetry:
                 if not fits:
                     wanted = f"size {group.size}" if least is None else f"size >= {least}"
                     got = "no such parameter" if shape is None else shape
-                    raise ValueError(f"params[{name!r}]: expected {wanted} along axis {axis} for the units {group.name!r}, got {got}; pass weights and symmetry of one network, one set of weights at a time")
+                    raise ValueError(
+                        f"params[{name!r}]: expected {wanted} along axis {axis} for the units {group.name!r}, got {got}; pass weights and symmetry of one network, one set of weights at a time"
+                    )
 
     def _check(self, g: Element, params: dict) -> None:
         self.check_weights(params)
         for group in self.groups:
             if group.name not in g.perms or jnp.shape(g.perms[group.name]) != (group.size,):
                 got = jnp.shape(g.perms[group.name]) if group.name in g.perms else "none"
-                raise ValueError(f"group element: expected a permutation of shape ({group.size},) for {group.name!r}, got {got}; draw one with sample(key, 1) and index it, or use jax.vmap over a batch")
+                raise ValueError(
+                    f"group element: expected a permutation of shape ({group.size},) for {group.name!r}, got {got}; draw one with sample(key, 1) and index it, or use jax.vmap over a batch"
+                )
             perm = g.perms[group.name]
             if is_concrete(perm) and not np.array_equal(np.sort(perm), np.arange(group.size)):
-                raise ValueError(f"group element: expected each of 0..{group.size - 1} once for {group.name!r}, got {np.asarray(perm).tolist()}; pass a permutation")
+                raise ValueError(
+                    f"group element: expected each of 0..{group.size - 1} once for {group.name!r}, got {np.asarray(perm).tolist()}; pass a permutation"
+                )
             sign = g.signs.get(group.name)
             if self.signed and (sign is None or jnp.shape(sign) != (group.size,)):
                 got = "none" if sign is None else jnp.shape(sign)
-                raise ValueError(f"group element: expected signs of shape ({group.size},) for {group.name!r}, got {got}; take elements from this signed group")
+                raise ValueError(
+                    f"group element: expected signs of shape ({group.size},) for {group.name!r}, got {got}; take elements from this signed group"
+                )
+
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def permuted(value, source, axis: int):
@@ -299,7 +379,10 @@ def permuted(value, source, axis: int):
     return jnp.take(value, source, axis=axis)
 
 
-permuted.defvjp(lambda value, source, axis: (jnp.take(value, source, axis=axis), source), lambda axis, source, slope: (jnp.take(slope, jnp.argsort(source), axis=axis), None))
+permuted.defvjp(
+    lambda value, source, axis: (jnp.take(value, source, axis=axis), source),
+    lambda axis, source, slope: (jnp.take(slope, jnp.argsort(source), axis=axis), None),
+)
 
 
 def _moved_twice(group: UnitGroup) -> list:
@@ -311,7 +394,9 @@ def swap(symmetry: Symmetry, i: int, j: int, name: str | None = None) -> Element
     """The transposition that exchanges units i and j of one group and leaves all else in place."""
     group = symmetry.group(name)
     if not all(isinstance(k, (int, np.integer)) and 0 <= k < group.size for k in (i, j)):
-        raise ValueError(f"swap: expected two units in 0..{group.size - 1}, got {i!r} and {j!r}; count units from 0")
+        raise ValueError(
+            f"swap: expected two units in 0..{group.size - 1}, got {i!r} and {j!r}; count units from 0"
+        )
     perm = np.arange(group.size)
     perm[[i, j]] = perm[[j, i]]
     e = symmetry.identity()

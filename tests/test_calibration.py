@@ -21,7 +21,9 @@ def p_value(ranks, draws):
 
 
 def script():
-    spec = importlib.util.spec_from_file_location("calibration", ROOT / "book" / "reproduce" / "calibration.py")
+    spec = importlib.util.spec_from_file_location(
+        "calibration", ROOT / "book" / "reproduce" / "calibration.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from symvi import BNN, MLP, Categorical, Gaussian, fit
-from symvi.checkpoint import load, save
+from symvi.vi.checkpoint import load, save
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(60, 2)), RNG.integers(0, 3, 60)
@@ -21,7 +21,9 @@ SETTINGS = {"steps": 40, "restarts": 2, "batch_size": 16, "seed": 3, "progress":
 
 def same(first, second):
     assert np.array_equal(first.losses, second.losses)
-    for one, two in zip(jax.tree.leaves(first.posteriors), jax.tree.leaves(second.posteriors), strict=True):
+    for one, two in zip(
+        jax.tree.leaves(first.posteriors), jax.tree.leaves(second.posteriors), strict=True
+    ):
         assert np.array_equal(one, two)
     assert first.elbos == second.elbos
 
@@ -40,10 +42,19 @@ def stop_after(monkeypatch, writes):
         if not left[0]:
             raise Stop
 
-    monkeypatch.setattr("symvi.vi.save", counted)
+    monkeypatch.setattr("symvi.vi.fit.save", counted)
 
 
-@pytest.mark.parametrize("options", [{}, {"symmetrize": "pairwise"}, {"symmetrize": "infonce", "num_permutations": 3, "monitor_every": 10}, {"covariance": "unit"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"symmetrize": "pairwise"},
+        {"symmetrize": "infonce", "num_permutations": 3, "monitor_every": 10},
+        {"covariance": "unit"},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("writes", [1, 3])
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, options, writes):
     whole = fit(MODEL, X, Y, **SETTINGS, **options)
@@ -57,7 +68,9 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, options, writes):
     if whole.monitor:
         assert np.array_equal(whole.monitor.elbo, resumed.monitor.elbo)
         assert list(resumed.monitor.steps) == [10, 20, 30, 40]
-    same(whole, fit(MODEL, X, Y, checkpoint=path, **SETTINGS, **options))  # of a finished fit nothing is run again
+    same(
+        whole, fit(MODEL, X, Y, checkpoint=path, **SETTINGS, **options)
+    )  # of a finished fit nothing is run again
     assert [p.name for p in path.parent.iterdir()] == ["fit.npz"]
 
 
@@ -79,7 +92,9 @@ np.savez(sys.argv[-1], losses=run.losses, loc=run.posterior.loc["W1"])
 def test_killed_at_any_step(tmp_path):
     script, state = tmp_path / "run.py", tmp_path / "state.npz"
     script.write_text(SCRIPT)
-    subprocess.run([sys.executable, str(script), str(tmp_path / "whole.npz")], check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "whole.npz")], check=True, timeout=300
+    )
     run = subprocess.Popen([sys.executable, str(script), str(state), str(tmp_path / "never.npz")])
     deadline = time.monotonic() + 200
     while not state.exists() and run.poll() is None and time.monotonic() < deadline:
@@ -88,7 +103,11 @@ def test_killed_at_any_step(tmp_path):
     run.wait()
     assert state.exists()
     assert not (tmp_path / "never.npz").exists()
-    subprocess.run([sys.executable, str(script), str(state), str(tmp_path / "resumed.npz")], check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, str(script), str(state), str(tmp_path / "resumed.npz")],
+        check=True,
+        timeout=300,
+    )
     whole, resumed = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "resumed.npz")
     assert all(np.array_equal(whole[k], resumed[k]) for k in ("losses", "loc"))
 
@@ -113,9 +132,24 @@ def test_restarts_on_eight_devices(tmp_path):
     one = DEVICES.replace("== 8", "== 1")
     lines = []
     for text, flag in ((DEVICES, "--xla_force_host_platform_device_count=8"), (one, "")):
-        done = subprocess.run([sys.executable, "-c", text], env={**os.environ, "XLA_FLAGS": flag}, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "-c", text],
+            env={**os.environ, "XLA_FLAGS": flag},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
-        lines.append(np.array([float(v) for v in done.stdout.replace("np.float64", "").translate(str.maketrans("()[],", "     ")).split()]))
+        lines.append(
+            np.array(
+                [
+                    float(v)
+                    for v in done.stdout.replace("np.float64", "")
+                    .translate(str.maketrans("()[],", "     "))
+                    .split()
+                ]
+            )
+        )
     assert np.allclose(*lines, rtol=1e-9)
 
 
@@ -130,7 +164,9 @@ def test_other_settings_and_damage_are_refused(tmp_path):
     content = path.read_bytes()
     for damaged in (content[: len(content) // 2], b"text", b""):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"checkpoint: expected a checkpoint of fit in .*got something else"):
+        with pytest.raises(
+            ValueError, match=r"checkpoint: expected a checkpoint of fit in .*got something else"
+        ):
             fit(MODEL, X, Y, checkpoint=path, **SETTINGS)
 
 
@@ -162,5 +198,12 @@ def test_nan_is_reported_before_the_end(monkeypatch):
     monkeypatch.setattr(symvi.vi, "_run", counted)
     x = np.linspace(-1, 1, 20)[:, None]
     with pytest.raises(ValueError, match="at least one restart with finite loss, got none"):
-        fit(BNN(MLP([1, 3, 1], "relu"), Gaussian(0.1)), x, 1e200 * x, steps=2000, restarts=2, progress=False)
+        fit(
+            BNN(MLP([1, 3, 1], "relu"), Gaussian(0.1)),
+            x,
+            1e200 * x,
+            steps=2000,
+            restarts=2,
+            progress=False,
+        )
     assert len(calls) == 1

@@ -6,9 +6,33 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from symvi import BNN, MLP, Categorical, Estimate, Gaussian, MeanField, Symmetrized, compare, elbo, fit, grid_posterior, inference_data, nuts
-from symvi.comparison import _quantiles, calibration_error, function_distance, held_out, importance_weights, loo, pareto_khat, pit, point_error
-from symvi.data import absolute
+from symvi import (
+    BNN,
+    MLP,
+    Categorical,
+    Estimate,
+    Gaussian,
+    MeanField,
+    Symmetrized,
+    compare,
+    elbo,
+    fit,
+    grid_posterior,
+    inference_data,
+    nuts,
+)
+from symvi.comparison.table import (
+    _quantiles,
+    calibration_error,
+    function_distance,
+    held_out,
+    importance_weights,
+    loo,
+    pareto_khat,
+    pit,
+    point_error,
+)
+from symvi.data.datasets import absolute
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(0.1, num=30)
@@ -23,7 +47,9 @@ def truth():
 
 @pytest.fixture(scope="module")
 def approximation():
-    return fit(MODEL, DATA.x, DATA.y, steps=400, restarts=2, learning_rate=0.03, progress=False).posterior
+    return fit(
+        MODEL, DATA.x, DATA.y, steps=400, restarts=2, learning_rate=0.03, progress=False
+    ).posterior
 
 
 def some_draws(bnn, num, seed=0):
@@ -59,7 +85,10 @@ def test_pit_of_the_true_model_is_uniform_and_of_a_shifted_one_is_not():
     x, y = np.zeros((400, 1)), 2.0 * rng.normal(size=(400, 1))
     assert np.allclose(pit(MODEL, exact, x, y), scipy.stats.norm.cdf(y[:, 0] / 2))
     assert scipy.stats.kstest(pit(MODEL, exact, x, y), "uniform").pvalue > 0.01
-    calibrated, shifted = calibration_error(MODEL, exact, x, y), calibration_error(MODEL, exact, x, y + 1)
+    calibrated, shifted = (
+        calibration_error(MODEL, exact, x, y),
+        calibration_error(MODEL, exact, x, y + 1),
+    )
     assert calibrated.value < 0.08 < shifted.value
     assert 0 < shifted.std_error < 0.05
     with pytest.raises(ValueError, match="pit: expected a Gaussian likelihood"):
@@ -70,7 +99,9 @@ def test_calibration_error_of_labels():
     """Logits (log 8, 0, 0) give class 0 probability 0.8; it is right in 60 % of rows."""
     draws = {name: np.zeros((2, *shape)) for name, shape in CLASSES.shapes.items()}
     draws["b2"][:, 0] = np.log(8)
-    assert calibration_error(CLASSES, draws, np.zeros((5, 2)), np.array([0, 0, 0, 1, 2])).value == pytest.approx(0.2)
+    assert calibration_error(
+        CLASSES, draws, np.zeros((5, 2)), np.array([0, 0, 0, 1, 2])
+    ).value == pytest.approx(0.2)
 
 
 def test_importance_weights_average_to_the_evidence(approximation):
@@ -96,7 +127,9 @@ def test_loo_is_arviz_own_and_corrects_draws_of_another_distribution(truth):
     assert worst < 0.7
     wide = MeanField({"W1": np.zeros((1, 2))}, {"W1": np.full((1, 2), 0.4)}, TWO.symmetry)
     draws, weights = importance_weights(MODEL, wide, DATA.x, DATA.y, num=20_000)
-    corrected, _ = loo(inference_data(MODEL, draws, DATA.x, DATA.y).log_likelihood["y"].values[0], weights)
+    corrected, _ = loo(
+        inference_data(MODEL, draws, DATA.x, DATA.y).log_likelihood["y"].values[0], weights
+    )
     assert corrected.value == pytest.approx(own.elpd_loo, abs=0.1)
 
 
@@ -106,7 +139,9 @@ def test_function_distance():
     assert function_distance(f, f).value == 0
     assert function_distance(f, f + 2.0).value == pytest.approx(2.0, rel=0.15)
     one = function_distance(f[:, :1], 3.0 * rng.normal(size=(3000, 1)))
-    assert one.value == pytest.approx(2.0, abs=4 * one.std_error)  # W2 of N(0, 1) and N(0, 9) is 3 - 1
+    assert one.value == pytest.approx(
+        2.0, abs=4 * one.std_error
+    )  # W2 of N(0, 1) and N(0, 9) is 3 - 1
     assert function_distance(f[:1500], f[1500:]).value < 0.1
     with pytest.raises(ValueError, match="two arrays"):
         function_distance(f, f[:, :2])
@@ -118,28 +153,55 @@ def test_quantiles_are_numpys():
     assert np.allclose(_quantiles(values), np.quantile(values, levels, axis=0), atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:Estimated shape parameter", "ignore:The inplace keyword")  # ArviZ warns of mean field's tail, and pandas of ArviZ
+@pytest.mark.filterwarnings(
+    "ignore:Estimated shape parameter", "ignore:The inplace keyword"
+)  # ArviZ warns of mean field's tail, and pandas of ArviZ
 def test_compare(truth, approximation):
     exact = Estimate(grid_posterior(MODEL, DATA.x, DATA.y).log_evidence, 0.0, "exact")
-    methods = {"mean field": approximation, "symmetrized": Symmetrized(approximation), "HMC": truth, "one": some_draws(MODEL, 5)}
-    made = compare(MODEL, methods, DATA.x, DATA.y, DATA.x_test, DATA.y_test, reference=truth, log_evidence=exact)
+    methods = {
+        "mean field": approximation,
+        "symmetrized": Symmetrized(approximation),
+        "HMC": truth,
+        "one": some_draws(MODEL, 5),
+    }
+    made = compare(
+        MODEL,
+        methods,
+        DATA.x,
+        DATA.y,
+        DATA.x_test,
+        DATA.y_test,
+        reference=truth,
+        log_evidence=exact,
+    )
     table = made.table.set_index(["method", "quantity"])
     kl = {name: table.loc[(name, "KL to the posterior")] for name in ("mean field", "symmetrized")}
     direct = elbo(MODEL, approximation, DATA.x, DATA.y)
-    assert abs(kl["mean field"].value - (exact.value - direct.value)) < 4 * np.hypot(direct.std_error, kl["mean field"].std_error)
-    assert -4 * kl["symmetrized"].std_error < kl["symmetrized"].value < kl["mean field"].value + 0.02
-    distance = made.table[made.table.quantity == "distance to the reference"].set_index("method").value
+    assert abs(kl["mean field"].value - (exact.value - direct.value)) < 4 * np.hypot(
+        direct.std_error, kl["mean field"].std_error
+    )
+    assert (
+        -4 * kl["symmetrized"].std_error < kl["symmetrized"].value < kl["mean field"].value + 0.02
+    )
+    distance = (
+        made.table[made.table.quantity == "distance to the reference"].set_index("method").value
+    )
     assert distance["HMC"] < 2 * distance["reference"] < distance["one"]
     assert ("HMC", "k-hat") not in table.index
     assert ("one", "LOO") not in table.index
     assert np.isfinite(made.table.value).all()
-    assert {"posterior", "log_likelihood", "observed_data"} <= set(made.inference_data["mean field"].groups())
+    assert {"posterior", "log_likelihood", "observed_data"} <= set(
+        made.inference_data["mean field"].groups()
+    )
     ranked = az.compare({name: made.inference_data[name] for name in ("mean field", "HMC")})
     assert set(ranked.index) == {"mean field", "HMC"}
 
 
 def test_compare_labels():
-    q = MeanField(*({k: v * np.ones(s) for k, s in CLASSES.shapes.items()} for v in (0.3, 0.5)), CLASSES.symmetry)
+    q = MeanField(
+        *({k: v * np.ones(s) for k, s in CLASSES.shapes.items()} for v in (0.3, 0.5)),
+        CLASSES.symmetry,
+    )
     x, y = np.random.default_rng(0).normal(size=(12, 2)), np.arange(12) % 3
     made = compare(CLASSES, {"q": q}, x, y, x, y, num=200)
     assert {"accuracy", "calibration error", "ELBO", "k-hat", "LOO"} < set(made.table.quantity)
@@ -149,10 +211,18 @@ def test_compare_labels():
     ("methods", "arguments", "message"),
     [
         ({}, {}, "methods: expected a dict from names"),
-        ({"a": {"W2": np.zeros((5, 1))}}, {}, r"draws: expected the parameters \['W1'\], got \['W2'\]"),
+        (
+            {"a": {"W2": np.zeros((5, 1))}},
+            {},
+            r"draws: expected the parameters \['W1'\], got \['W2'\]",
+        ),
         ({"a": {"W1": np.full((5, 1, 2), np.inf)}}, {}, r"draws\['W1'\]: expected finite draws"),
         ({"a": some_draws(MODEL, 5)}, {"num": 10}, "num: expected a whole number >= 100"),
-        ({"a": some_draws(MODEL, 5)}, {"reference": az.from_dict(posterior={"W1": np.zeros((1, 50, 1, 2))})}, "reference: expected at least 2 chains"),
+        (
+            {"a": some_draws(MODEL, 5)},
+            {"reference": az.from_dict(posterior={"W1": np.zeros((1, 50, 1, 2))})},
+            "reference: expected at least 2 chains",
+        ),
     ],
 )
 def test_bad_arguments(methods, arguments, message):
@@ -162,6 +232,9 @@ def test_bad_arguments(methods, arguments, message):
 
 def test_symmetrized_draws_are_the_same_functions(approximation):
     key = jax.random.key(3)
-    first, second = ({"W1": np.asarray(q.sample(key, 2000)["W1"])} for q in (approximation, Symmetrized(approximation)))
+    first, second = (
+        {"W1": np.asarray(q.sample(key, 2000)["W1"])}
+        for q in (approximation, Symmetrized(approximation))
+    )
     one, two = (held_out(MODEL, d, DATA.x_test, DATA.y_test) for d in (first, second))
     assert one.value == pytest.approx(two.value, abs=0.01)

@@ -26,18 +26,28 @@ def first(batch):
 
 
 def squared_distance(samples, reference):
-    return sum(np.square(np.asarray(v) - reference[k]).reshape(len(v), -1).sum(1) for k, v in samples.items())
+    return sum(
+        np.square(np.asarray(v) - reference[k]).reshape(len(v), -1).sum(1)
+        for k, v in samples.items()
+    )
 
 
 def moved(net, w, num, key=0):
-    return jax.jit(jax.vmap(lambda g: net.symmetry.act(g, w)))(net.symmetry.sample(jax.random.key(key), num))
+    return jax.jit(jax.vmap(lambda g: net.symmetry.act(g, w)))(
+        net.symmetry.sample(jax.random.key(key), num)
+    )
 
 
 # two layers are aligned in turn, so the first must be told apart by its inputs: with 30 of them it is
-WIDE = {"layers": MLP([30, 4, 3, 2], "relu"), "signed layers": MLP([30, 3, 4, 1], "tanh", signed=True)}
+WIDE = {
+    "layers": MLP([30, 4, 3, 2], "relu"),
+    "signed layers": MLP([30, 3, 4, 1], "tanh", signed=True),
+}
 
 
-@pytest.mark.parametrize("net", [NETS["plain"], NETS["signed"], *WIDE.values()], ids=["plain", "signed", *WIDE])
+@pytest.mark.parametrize(
+    "net", [NETS["plain"], NETS["signed"], *WIDE.values()], ids=["plain", "signed", *WIDE]
+)
 def test_recovers_a_random_group_element(net):
     w = first(draws(net, 0, 1))
     copies = moved(net, w, 12)
@@ -80,7 +90,10 @@ def test_an_aligned_posterior_has_one_mode():
     net = NETS["plain"]
     w = first(draws(net, 7, 1))
     copies = moved(net, w, 200)
-    noisy = {k: np.asarray(v) + 0.01 * np.random.default_rng(8).normal(size=v.shape) for k, v in copies.items()}
+    noisy = {
+        k: np.asarray(v) + 0.01 * np.random.default_rng(8).normal(size=v.shape)
+        for k, v in copies.items()
+    }
     aligned = align(noisy, w, net.symmetry)
     assert max(np.std(v, axis=0).max() for v in aligned.values()) < 0.02
     assert np.std(noisy["W1"], axis=0).min() > 0.1
@@ -90,11 +103,15 @@ def test_an_aligned_posterior_has_one_mode():
 def test_batch_shapes_and_weights_no_group_moves(batch):
     net = NETS["plain"]
     rng = np.random.default_rng(9)
-    samples = {k: rng.normal(size=(*batch, *s)) for k, s in net.shapes.items()} | {"log_noise": rng.normal(size=batch)}
+    samples = {k: rng.normal(size=(*batch, *s)) for k, s in net.shapes.items()} | {
+        "log_noise": rng.normal(size=batch)
+    }
     reference = first(draws(net, 10, 1)) | {"log_noise": np.zeros(())}
     aligned = align(samples, reference, net.symmetry)
     assert {k: v.shape for k, v in aligned.items()} == {k: np.shape(v) for k, v in samples.items()}
-    assert np.array_equal(aligned["log_noise"], samples["log_noise"]) and np.array_equal(aligned["b2"], samples["b2"])
+    assert np.array_equal(aligned["log_noise"], samples["log_noise"]) and np.array_equal(
+        aligned["b2"], samples["b2"]
+    )
 
 
 def test_bad_input():

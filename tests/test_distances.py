@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from symvi import MLP
-from symvi.distances import nearest_copy
+from symvi.copies import nearest_copy
 
 
 def norm(params):
@@ -24,7 +24,9 @@ def test_equals_the_minimum_over_the_group(signed, size):
     for seed in range(3):
         w = net.init(jax.random.key(seed))
         moved = jax.vmap(lambda g, w=w, net=net: net.symmetry.act(g, w))(net.symmetry.elements())
-        distances = np.sqrt(sum(np.square(moved[k] - w[k]).reshape(net.symmetry.order, -1).sum(1) for k in w))
+        distances = np.sqrt(
+            sum(np.square(moved[k] - w[k]).reshape(net.symmetry.order, -1).sum(1) for k in w)
+        )
         distance, g = nearest_copy(net.symmetry, w)
         assert distance == pytest.approx(distances[1:].min(), rel=1e-12)
         assert apart(w, net.symmetry.act(g, w)) == pytest.approx(distance, rel=1e-12)
@@ -32,7 +34,12 @@ def test_equals_the_minimum_over_the_group(signed, size):
 
 def test_signs_matter_when_a_unit_is_nearly_off():
     net = MLP([1, 3, 1], "tanh", signed=True)
-    w = {"W1": jnp.array([[2.0, 0.01, -3.0]]), "b1": jnp.zeros(3), "W2": jnp.array([[1.0], [0.0], [2.0]]), "b2": jnp.zeros(1)}
+    w = {
+        "W1": jnp.array([[2.0, 0.01, -3.0]]),
+        "b1": jnp.zeros(3),
+        "W2": jnp.array([[1.0], [0.0], [2.0]]),
+        "b2": jnp.zeros(1),
+    }
     distance, g = nearest_copy(net.symmetry, w)
     assert distance == pytest.approx(0.02)
     assert list(g.perms["hidden1"]) == [0, 1, 2] and list(g.signs["hidden1"]) == [1, -1, 1]
@@ -41,7 +48,9 @@ def test_signs_matter_when_a_unit_is_nearly_off():
 def test_a_single_unit_can_only_flip():
     net = MLP([1, 1, 1], "tanh", signed=True)
     w = net.init(jax.random.key(0))
-    assert nearest_copy(net.symmetry, w)[0] == pytest.approx(2 * np.linalg.norm(net.symmetry.units(w)))
+    assert nearest_copy(net.symmetry, w)[0] == pytest.approx(
+        2 * np.linalg.norm(net.symmetry.units(w))
+    )
 
 
 @pytest.mark.parametrize("layer", ["hidden1", "hidden2"])
@@ -59,7 +68,9 @@ def test_one_layer_of_two(layer):
 def test_transposition_bound_is_reached_by_a_regular_simplex(size):
     net = MLP([size, size, 1], "relu", bias=False)
     w = {"W1": jnp.eye(size) - 1 / size, "W2": jnp.zeros((size, 1))}
-    assert nearest_copy(net.symmetry, w)[0] == pytest.approx(2 * norm(w) / np.sqrt(size - 1), rel=1e-12)
+    assert nearest_copy(net.symmetry, w)[0] == pytest.approx(
+        2 * norm(w) / np.sqrt(size - 1), rel=1e-12
+    )
 
 
 def test_bad_input():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symvi.elimination import inverse_of_unit_lower, log_det_and_square
+from symvi.posteriors.elimination import inverse_of_unit_lower, log_det_and_square
 
 RNG = np.random.default_rng(0)
 
@@ -17,13 +17,20 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("d", [1, 2, 7, 40])
 def test_inverse_of_unit_lower(d):
     lower = np.tril(RNG.normal(size=(3, 2, d, d)) / np.sqrt(d), -1)
-    np.testing.assert_allclose(inverse_of_unit_lower(jnp.asarray(lower)), np.linalg.inv(np.eye(d) + lower), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        inverse_of_unit_lower(jnp.asarray(lower)),
+        np.linalg.inv(np.eye(d) + lower),
+        rtol=1e-9,
+        atol=1e-9,
+    )
 
 
 def test_gradient_of_the_inverse():
     lower, weights = np.tril(RNG.normal(size=(4, 4)), -1), jnp.asarray(RNG.normal(size=(4, 4)))
     mine = jax.grad(lambda n: (weights * inverse_of_unit_lower(n)).sum())(jnp.asarray(lower))
-    theirs = jax.grad(lambda n: (weights * jnp.linalg.inv(jnp.eye(4) + n)).sum())(jnp.asarray(lower))
+    theirs = jax.grad(lambda n: (weights * jnp.linalg.inv(jnp.eye(4) + n)).sum())(
+        jnp.asarray(lower)
+    )
     np.testing.assert_allclose(np.tril(mine, -1), np.tril(theirs, -1), rtol=1e-9)
 
 
@@ -33,9 +40,15 @@ def test_log_det_and_square(d):
     matrix = factor @ factor.transpose(0, 2, 1) + 0.1 * np.eye(d)
     log_det, square = log_det_and_square(jnp.asarray(matrix), jnp.asarray(vector))
     np.testing.assert_allclose(log_det, np.linalg.slogdet(matrix)[1], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(square, np.einsum("bi,bij,bj->b", vector, np.linalg.inv(matrix), vector), rtol=1e-8)
-    slope = jax.grad(lambda m: log_det_and_square(m, jnp.asarray(vector))[0].sum())(jnp.asarray(matrix))
-    np.testing.assert_allclose(slope + slope.transpose(0, 2, 1), 2 * np.linalg.inv(matrix), rtol=1e-7)  # d log det C = tr(C^-1 dC)
+    np.testing.assert_allclose(
+        square, np.einsum("bi,bij,bj->b", vector, np.linalg.inv(matrix), vector), rtol=1e-8
+    )
+    slope = jax.grad(lambda m: log_det_and_square(m, jnp.asarray(vector))[0].sum())(
+        jnp.asarray(matrix)
+    )
+    np.testing.assert_allclose(
+        slope + slope.transpose(0, 2, 1), 2 * np.linalg.inv(matrix), rtol=1e-7
+    )  # d log det C = tr(C^-1 dC)
 
 
 def test_correlated_units_do_not_hang_inside_a_loop():
@@ -44,7 +57,7 @@ def test_correlated_units_do_not_hang_inside_a_loop():
         """
         import jax, jax.numpy as jnp
         import symvi
-        from symvi.information import pointwise_guided
+        from symvi.information.core import pointwise_guided
         net = symvi.MLP([1, 6, 6, 1], "tanh", signed=True)
         loc = net.init(jax.random.key(0))
         lower = {g.name: jnp.zeros((g.size, *2 * net.symmetry.own_units(loc, g.name).shape[1:])) for g in net.symmetry.groups}
@@ -55,5 +68,7 @@ def test_correlated_units_do_not_hang_inside_a_loop():
         print(bool(jnp.isfinite(f(many)[0]).all()))
         """
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=240
+    )
     assert done.stdout == "True\n", done.stderr

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from symvi import BNN, MLP, Categorical, Gaussian, Symmetry, grid_posterior, log_evidence
-from symvi.data import absolute, mcycle
+from symvi.data.datasets import absolute, mcycle
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(0.1)
@@ -50,8 +50,12 @@ def test_linear_model_against_its_closed_form(num):
     rng = np.random.default_rng(num)
     x, noise, prior = rng.normal(size=(num, 4)), 0.5, 1.5
     y = x @ rng.normal(size=(4, 1)) + noise * rng.normal(size=(num, 1))
-    exact = scipy.stats.multivariate_normal(np.zeros(num), noise**2 * np.eye(num) + prior**2 * x @ x.T).logpdf(y[:, 0])
-    found = log_evidence(BNN(Linear((4, 1)), Gaussian(noise), prior_scale=prior), x, y, particles=2000)
+    exact = scipy.stats.multivariate_normal(
+        np.zeros(num), noise**2 * np.eye(num) + prior**2 * x @ x.T
+    ).logpdf(y[:, 0])
+    found = log_evidence(
+        BNN(Linear((4, 1)), Gaussian(noise), prior_scale=prior), x, y, particles=2000
+    )
     assert found.std_error <= 0.1
     assert abs(found.value - exact) < 3 * found.std_error
 
@@ -65,13 +69,17 @@ def test_labels_without_information():
 
 def test_real_data_standard_error():
     data = mcycle()
-    found = log_evidence(BNN(MLP([1, 10, 1], "tanh"), Gaussian()), data.x, data.y, particles=500, repeats=4)
+    found = log_evidence(
+        BNN(MLP([1, 10, 1], "tanh"), Gaussian()), data.x, data.y, particles=500, repeats=4
+    )
     assert found.std_error <= 0.5
 
 
 def test_a_seed_repeats():
     bnn = BNN(TWO, Gaussian(3.0))
-    one, two, other = (log_evidence(bnn, DATA.x, DATA.y, particles=50, repeats=2, seed=s) for s in (0, 0, 1))
+    one, two, other = (
+        log_evidence(bnn, DATA.x, DATA.y, particles=50, repeats=2, seed=s) for s in (0, 0, 1)
+    )
     assert one == two != other
 
 

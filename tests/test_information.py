@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symvi.information import orbit_information, pointwise_infonce
+from symvi.information.core import orbit_information, pointwise_infonce
 from symvi.networks import MLP
-from symvi.posteriors import MeanField, Symmetrized
+from symvi.posteriors.mean_field import MeanField, Symmetrized
 
 PLAIN = MLP([1, 3, 1], "tanh")
 SIGNED = MLP([1, 3, 1], "tanh", signed=True)
@@ -20,7 +20,14 @@ def random_posterior(net, seed=0, spread=0.3, scale=0.3):
     """Units that partly overlap: I(g; w) is strictly between 0 and log |G|."""
     rng = np.random.default_rng(seed)
     loc = {k: jnp.asarray(spread * rng.normal(size=s)) for k, s in net.shapes.items()}
-    return MeanField(loc, {k: jnp.asarray(scale * np.exp(0.3 * rng.normal(size=np.shape(v)))) for k, v in loc.items()}, net.symmetry)
+    return MeanField(
+        loc,
+        {
+            k: jnp.asarray(scale * np.exp(0.3 * rng.normal(size=np.shape(v))))
+            for k, v in loc.items()
+        },
+        net.symmetry,
+    )
 
 
 def separated_posterior(net, seed=1):
@@ -35,13 +42,20 @@ def by_enumeration(q, w):
     act = jax.jit(jax.vmap(jax.vmap(q.symmetry.act, in_axes=(None, 0)), in_axes=(0, None)))
     log_prob = jax.jit(q.log_prob)
     copies = log_prob(act(q.symmetry.elements(), w))
-    return np.asarray(log_prob(w)) - (np.logaddexp.reduce(np.asarray(copies), axis=0) - math.log(q.symmetry.order))
+    return np.asarray(log_prob(w)) - (
+        np.logaddexp.reduce(np.asarray(copies), axis=0) - math.log(q.symmetry.order)
+    )
 
 
 @pytest.mark.parametrize("method", ["exact", "infonce"])
 def test_zero_when_all_units_are_equal(method):
     net = MLP([1, 4, 1], "relu")
-    loc = {"W1": jnp.full((1, 4), 0.3), "b1": jnp.full(4, -0.2), "W2": jnp.full((4, 1), 0.7), "b2": jnp.ones(1)}
+    loc = {
+        "W1": jnp.full((1, 4), 0.3),
+        "b1": jnp.full(4, -0.2),
+        "W2": jnp.full((4, 1), 0.7),
+        "b2": jnp.ones(1),
+    }
     q = MeanField(loc, jax.tree.map(lambda a: jnp.full_like(a, 0.5), loc), net.symmetry)
     # every unit has one and the same law, so a relabelling cannot be seen: log q = log q_G at every draw
     estimate = orbit_information(q, method, num_samples=20, num_permutations=7)
@@ -52,7 +66,9 @@ def test_zero_when_all_units_are_equal(method):
 @pytest.mark.parametrize("net", [SIGNED, MLP([1, 10, 1], "relu")])
 def test_log_order_when_separated(net):
     q = separated_posterior(net)
-    assert orbit_information(q, num_samples=20).value == pytest.approx(net.symmetry.log_order, abs=1e-9)
+    assert orbit_information(q, num_samples=20).value == pytest.approx(
+        net.symmetry.log_order, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize(("n", "p"), [(5, 3), (4, 2)])
@@ -70,7 +86,9 @@ def test_identical_units_do_not_count(n, p):
 @pytest.mark.parametrize("net", [PLAIN, SIGNED, LAYERS])
 def test_exact_agrees_with_enumeration(net):
     q = random_posterior(net)
-    values = by_enumeration(q, jax.jit(q.sample, static_argnums=1)(jax.random.split(jax.random.key(5))[0], 30))  # the key that draws the weights inside
+    values = by_enumeration(
+        q, jax.jit(q.sample, static_argnums=1)(jax.random.split(jax.random.key(5))[0], 30)
+    )  # the key that draws the weights inside
     estimate = orbit_information(q, key=jax.random.key(5), num_samples=30)
     assert estimate.value == pytest.approx(values.mean(), rel=1e-10)
     assert estimate.std_error == pytest.approx(values.std(ddof=1) / math.sqrt(30), rel=1e-8)
@@ -83,12 +101,21 @@ def test_infonce_agrees_with_its_formula():
     q = random_posterior(net)
     w, key, k = jax.tree.map(lambda a: a[0], q.sample(jax.random.key(1), 1)), jax.random.key(2), 6
     g = net.symmetry.sample(key, k - 1)
-    ratios = [1.0] + [math.exp(q.log_prob(net.symmetry.act(jax.tree.map(lambda a, j=j: a[j], g), w)) - q.log_prob(w)) for j in range(k - 1)]
-    assert float(pointwise_infonce(q, w, key, k)) == pytest.approx(-math.log(sum(ratios) / k), rel=1e-10)
+    ratios = [1.0] + [
+        math.exp(
+            q.log_prob(net.symmetry.act(jax.tree.map(lambda a, j=j: a[j], g), w)) - q.log_prob(w)
+        )
+        for j in range(k - 1)
+    ]
+    assert float(pointwise_infonce(q, w, key, k)) == pytest.approx(
+        -math.log(sum(ratios) / k), rel=1e-10
+    )
 
 
 def test_infonce_of_one_is_zero():
-    estimate = orbit_information(random_posterior(PLAIN), "infonce", num_permutations=1, num_samples=50)
+    estimate = orbit_information(
+        random_posterior(PLAIN), "infonce", num_permutations=1, num_samples=50
+    )
     assert (estimate.value, estimate.std_error) == (0.0, 0.0)
 
 
@@ -99,9 +126,13 @@ def test_two_permutations_of_two_units_give_half():
     exact = orbit_information(q, key=jax.random.key(3), num_samples=200).value
     w = q.sample(jax.random.split(jax.random.key(3))[0], 200)
     swapped = {"W1": w["W1"][:, :, ::-1]}
-    bound = [-np.log((1 + np.exp(q.log_prob(copy) - q.log_prob(w))) / 2) for copy in (w, swapped)]  # both elements, each of probability 1/2
+    bound = [
+        -np.log((1 + np.exp(q.log_prob(copy) - q.log_prob(w))) / 2) for copy in (w, swapped)
+    ]  # both elements, each of probability 1/2
     assert np.mean(bound) == pytest.approx(exact / 2, rel=1e-10)
-    drawn = orbit_information(q, "infonce", key=jax.random.key(4), num_samples=20_000, num_permutations=2)
+    drawn = orbit_information(
+        q, "infonce", key=jax.random.key(4), num_samples=20_000, num_permutations=2
+    )
     truth = orbit_information(q, key=jax.random.key(5), num_samples=20_000)
     assert abs(drawn.value - truth.value / 2) < 4 * math.hypot(drawn.std_error, truth.std_error / 2)
 
@@ -110,7 +141,9 @@ def test_two_permutations_of_two_units_give_half():
 def test_infonce_is_a_lower_bound(net, k):
     q = random_posterior(net)
     exact = orbit_information(q, key=jax.random.key(7), num_samples=2000)
-    bound = orbit_information(q, "infonce", key=jax.random.key(7), num_samples=2000, num_permutations=k)
+    bound = orbit_information(
+        q, "infonce", key=jax.random.key(7), num_samples=2000, num_permutations=k
+    )
     assert bound.kind == "lower"
     assert bound.value <= math.log(k) + 1e-12
     assert bound.value <= exact.value + 4 * math.hypot(exact.std_error, bound.std_error)
@@ -118,12 +151,16 @@ def test_infonce_is_a_lower_bound(net, k):
 
 def test_infonce_reaches_log_k_when_separated():
     q = separated_posterior(MLP([1, 40, 1], "relu"))  # a draw of the identity has probability 1/40!
-    assert orbit_information(q, "infonce", num_samples=10, num_permutations=12).value == pytest.approx(math.log(12), abs=1e-9)
+    assert orbit_information(
+        q, "infonce", num_samples=10, num_permutations=12
+    ).value == pytest.approx(math.log(12), abs=1e-9)
 
 
 def test_infonce_tightens_with_k():
     q = random_posterior(PLAIN)
-    values = [orbit_information(q, "infonce", num_samples=2000, num_permutations=k).value for k in (2, 20)]
+    values = [
+        orbit_information(q, "infonce", num_samples=2000, num_permutations=k).value for k in (2, 20)
+    ]
     assert values[0] < values[1]
 
 

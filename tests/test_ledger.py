@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symvi import ledger
+from symvi.book import ledger
 from symvi.estimates import Estimate
 
 
@@ -51,8 +51,14 @@ def test_a_claim_survives_writing_and_reading(claims, capsys):
         zero=-0.0,
     )
     line = capsys.readouterr().out
-    assert line.count("\n") == 1 and line.startswith("≈ reproduced with a caveat: sec-3. The threshold")
-    assert "[paper: about 5 at s = 1 (Fig. 3)]" in line and "alpha = 4.841" in line and "exact = yes" in line
+    assert line.count("\n") == 1 and line.startswith(
+        "≈ reproduced with a caveat: sec-3. The threshold"
+    )
+    assert (
+        "[paper: about 5 at s = 1 (Fig. 3)]" in line
+        and "alpha = 4.841" in line
+        and "exact = yes" in line
+    )
     (read,) = ledger.read_ledger(claims)
     assert read == ledger._RUN["claims"][0]
     assert read.numbers == {
@@ -82,7 +88,9 @@ def test_a_claim_survives_writing_and_reading(claims, capsys):
 )
 def test_verdict_is_computed(claims, monkeypatch, holds, improved, caveat, verdict):
     record(claims, monkeypatch, holds=holds, improved=improved, caveat=caveat)
-    assert ledger.read_ledger(claims)[0].verdict == verdict == ledger.verdict(holds, caveat, improved)
+    assert (
+        ledger.read_ledger(claims)[0].verdict == verdict == ledger.verdict(holds, caveat, improved)
+    )
 
 
 def test_an_asserted_claim_that_fails_is_recorded_then_raises(claims):
@@ -133,13 +141,17 @@ def test_without_the_variable_claims_go_to_the_working_folder(tmp_path, monkeypa
 
 
 def test_claim_before_begin():
-    with pytest.raises(ValueError, match=r"claim: expected an open chapter, got none; call symvi.ledger.begin"):
+    with pytest.raises(
+        ValueError, match=r"claim: expected an open chapter, got none; call symvi.book.ledger.begin"
+    ):
         ledger.claim("own-a", "a", True, n=1)
 
 
 @pytest.mark.parametrize("chapter", ["", "book/01-test", "01-test.ipynb", "01 Test", None, "-a", 3])
 def test_bad_chapter_names(chapter):
-    with pytest.raises(ValueError, match=r"chapter: expected lower-case.*got .*; pass the notebook's stem"):
+    with pytest.raises(
+        ValueError, match=r"chapter: expected lower-case.*got .*; pass the notebook's stem"
+    ):
         ledger.begin(chapter)
 
 
@@ -152,26 +164,58 @@ def test_bad_chapter_names(chapter):
         (("own-a", "  ", True), {}, r"statement: expected a non-empty string, got '  '"),
         (("own-a", None, True), {}, r"statement: expected a non-empty string, got None"),
         (("own-a", "a", True), {"caveat": ""}, r"caveat: expected a non-empty string or None"),
-        (("own-a", "a", True), {"caveat": True}, r"caveat: expected a non-empty string or None, got True"),
+        (
+            ("own-a", "a", True),
+            {"caveat": True},
+            r"caveat: expected a non-empty string or None, got True",
+        ),
         (("own-a", "a", True), {"paper": 5}, r"paper: expected a non-empty string or None, got 5"),
         (("own-a", "a", 1), {}, r"holds: expected a bool, got 1; compute it"),
         (("own-a", "a", np.array([True])), {}, r"holds: expected a bool"),
         (("own-a", "a", True), {"improved": "yes"}, r"improved: expected a bool, got 'yes'"),
         (("own-a", "a", True), {"x": float("nan")}, r"x: expected finite numbers, got nan"),
         (("own-a", "a", True), {"x": jnp.inf}, r"x: expected finite numbers, got inf"),
-        (("own-a", "a", True), {"x": Estimate(float("inf"), 0.0, "exact")}, r"x: expected finite numbers"),
-        (("own-a", "a", True), {"x": Estimate(1.0, float("nan"), "exact")}, r"x: expected std_error >= 0"),
-        (("own-a", "a", True), {"x": Estimate(1.0, 0.1, "sure")}, r"x: expected std_error >= 0 and a kind among exact"),
-        (("own-a", "a", True), {"x": (2.0, 1.0)}, r"x: expected an interval .*low <= high, got \(2.0, 1.0\)"),
+        (
+            ("own-a", "a", True),
+            {"x": Estimate(float("inf"), 0.0, "exact")},
+            r"x: expected finite numbers",
+        ),
+        (
+            ("own-a", "a", True),
+            {"x": Estimate(1.0, float("nan"), "exact")},
+            r"x: expected std_error >= 0",
+        ),
+        (
+            ("own-a", "a", True),
+            {"x": Estimate(1.0, 0.1, "sure")},
+            r"x: expected std_error >= 0 and a kind among exact",
+        ),
+        (
+            ("own-a", "a", True),
+            {"x": (2.0, 1.0)},
+            r"x: expected an interval .*low <= high, got \(2.0, 1.0\)",
+        ),
         (("own-a", "a", True), {"x": (1.0, 2.0, 3.0)}, r"x: expected an interval"),
         (("own-a", "a", True), {"x": ("a", "b")}, r"x: expected an interval"),
-        (("own-a", "a", True), {"x": np.ones((2, 2))}, r"x: expected a float, int, bool, str, Estimate, .*got ArrayImpl|ndarray"),
+        (
+            ("own-a", "a", True),
+            {"x": np.ones((2, 2))},
+            r"x: expected a float, int, bool, str, Estimate, .*got ArrayImpl|ndarray",
+        ),
         (("own-a", "a", True), {"x": 1j}, r"x: expected a float.*got complex"),
         (("own-a", "a", True), {"x": None}, r"x: expected a float.*got NoneType"),
         (("own-a", "a", True), {"tolerance": -1.0}, r"tolerance: expected numbers >= 0, got -1.0"),
         (("own-a", "a", True), {"tolerance": "5%"}, r"tolerance: expected numbers >= 0"),
-        (("own-a", "a", True), {"x": 1.0, "tolerance": {"y": 0.1}}, r"tolerance: expected names among \['n', 'x'\], got \['y'\]"),
-        (("own-a", "a", True), {"x": 1.0, "tolerance": {"x": float("nan")}}, r"tolerance: expected numbers >= 0"),
+        (
+            ("own-a", "a", True),
+            {"x": 1.0, "tolerance": {"y": 0.1}},
+            r"tolerance: expected names among \['n', 'x'\], got \['y'\]",
+        ),
+        (
+            ("own-a", "a", True),
+            {"x": 1.0, "tolerance": {"x": float("nan")}},
+            r"tolerance: expected numbers >= 0",
+        ),
     ],
 )
 def test_bad_claims(claims, arguments, numbers, message):
@@ -183,25 +227,39 @@ def test_bad_claims(claims, arguments, numbers, message):
 
 def test_a_claim_needs_numbers():
     ledger.begin("01-test")
-    with pytest.raises(ValueError, match=r"claim 'own-a': expected numbers, got none; pass what was measured"):
+    with pytest.raises(
+        ValueError, match=r"claim 'own-a': expected numbers, got none; pass what was measured"
+    ):
         ledger.claim("own-a", "a", True, paper="5")
 
 
 def test_an_id_comes_once_in_a_chapter(claims):
     ledger.begin("01-test")
     ledger.claim("own-a", "a", True, n=1)
-    with pytest.raises(ValueError, match=r"expected an id not yet used in 01-test, got 'own-a' again"):
+    with pytest.raises(
+        ValueError, match=r"expected an id not yet used in 01-test, got 'own-a' again"
+    ):
         ledger.claim("own-a", "b", True, n=1)
 
 
-@pytest.mark.parametrize("break_it", [lambda row: row.update(verdict="improved"), lambda row: row.pop("holds"), lambda row: row.update(numbers={"x": {}})])
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda row: row.update(verdict="improved"),
+        lambda row: row.pop("holds"),
+        lambda row: row.update(numbers={"x": {}}),
+    ],
+)
 def test_a_typed_verdict_or_a_broken_file_is_refused(claims, monkeypatch, break_it):
     record(claims, monkeypatch)
     file = claims / "01-test.json"
     content = json.loads(file.read_text())
     break_it(content["claims"][0])
     file.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"01-test.json: expected a file that symvi.claim wrote.*; run the chapter again"):
+    with pytest.raises(
+        ValueError,
+        match=r"01-test.json: expected a file that symvi.claim wrote.*; run the chapter again",
+    ):
         ledger.read_ledger(claims)
 
 
@@ -214,7 +272,10 @@ def test_half_a_file_is_refused(claims, monkeypatch):
 
 
 def compared(tmp_path, monkeypatch, fresh: dict, committed: dict):
-    return ledger.compare(record(tmp_path / "fresh", monkeypatch, **fresh), record(tmp_path / "committed", monkeypatch, **committed))
+    return ledger.compare(
+        record(tmp_path / "fresh", monkeypatch, **fresh),
+        record(tmp_path / "committed", monkeypatch, **committed),
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,7 +292,10 @@ def compared(tmp_path, monkeypatch, fresh: dict, committed: dict):
         ({"x": Estimate(1.23456, 0.0, "exact")}, {"x": Estimate(1.23457, 0.0, "exact")}),
         ({"x": Estimate(1.0, 0.3, "exact")}, {"x": Estimate(2.9, 0.4, "exact")}),
         ({"x": Estimate(1.0, 0.0, "exact")}, {"x": Estimate(1.0, 0.0, "exact")}),
-        ({"x": Estimate(1.0, 0.0, "exact")}, {"x": Estimate(2.0, 0.0, "exact"), "tolerance": {"x": 1.5}}),
+        (
+            {"x": Estimate(1.0, 0.0, "exact")},
+            {"x": Estimate(2.0, 0.0, "exact"), "tolerance": {"x": 1.5}},
+        ),
         ({"x": "left", "y": True}, {"x": "left", "y": True}),
     ],
 )
@@ -267,12 +331,20 @@ def test_runs_that_differ(tmp_path, monkeypatch, fresh, committed, message):
 
 def test_a_missing_claim_is_a_difference_on_either_side(tmp_path, monkeypatch):
     lines = compared(tmp_path, monkeypatch, {"claim_id": "own-a"}, {"claim_id": "own-b"})
-    assert lines == ["01-test/own-a: only in the fresh ledger", "01-test/own-b: only in the committed ledger"]
-    assert ledger.compare(tmp_path / "fresh", tmp_path / "nothing") == ["01-test/own-a: only in the fresh ledger"]
+    assert lines == [
+        "01-test/own-a: only in the fresh ledger",
+        "01-test/own-b: only in the committed ledger",
+    ]
+    assert ledger.compare(tmp_path / "fresh", tmp_path / "nothing") == [
+        "01-test/own-a: only in the fresh ledger"
+    ]
 
 
 def test_command_line(tmp_path, monkeypatch, capsys):
-    fresh, same = record(tmp_path / "a", monkeypatch, x=1.0), record(tmp_path / "b", monkeypatch, x=1.0)
+    fresh, same = (
+        record(tmp_path / "a", monkeypatch, x=1.0),
+        record(tmp_path / "b", monkeypatch, x=1.0),
+    )
     other = record(tmp_path / "c", monkeypatch, x=2.0)
     capsys.readouterr()
     assert ledger.main(["compare", str(fresh), str(same)]) == 0
@@ -284,8 +356,15 @@ def test_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_command_line_exit_code(tmp_path, monkeypatch):
-    fresh, other = record(tmp_path / "a", monkeypatch, x=1.0), record(tmp_path / "c", monkeypatch, x=2.0)
-    run = subprocess.run([sys.executable, "-m", "symvi.ledger", "compare", str(fresh), str(other)], capture_output=True, text=True)
+    fresh, other = (
+        record(tmp_path / "a", monkeypatch, x=1.0),
+        record(tmp_path / "c", monkeypatch, x=2.0),
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "symvi.book.ledger", "compare", str(fresh), str(other)],
+        capture_output=True,
+        text=True,
+    )
     assert (run.returncode, run.stdout) == (1, "01-test/own-a: x was 2, is 1\n")
 
 
@@ -319,17 +398,28 @@ def test_the_box_has_an_anchor_and_no_colours(claims, monkeypatch):
     page = Page(html)
     assert page.ids == ["claim-thm-3.1"] and "style=" not in html
     text = " ".join(page.words)
-    assert "a < b & c" in text and '"quoted"' in text and "x low:  1" in text and "reproduced with a caveat" in text
+    assert (
+        "a < b & c" in text
+        and '"quoted"' in text
+        and "x low:  1" in text
+        and "reproduced with a caveat" in text
+    )
     assert repr(made).count("\n") == 0 and "Caveat" in repr(made)
 
 
 def test_the_table_links_to_the_box(claims, monkeypatch):
-    record(claims, monkeypatch, "thm-3.1", chapter="02-b", x=Estimate(1.0, 0.1, "upper"), caveat="<b>")
+    record(
+        claims, monkeypatch, "thm-3.1", chapter="02-b", x=Estimate(1.0, 0.1, "upper"), caveat="<b>"
+    )
     record(claims, monkeypatch, "own-a", chapter="03-c", holds=False)
     page = Page(ledger.table(ledger.read_ledger(claims)))
     assert page.links == ["02-b.html#claim-thm-3.1", "03-c.html#claim-own-a"]
     text = " ".join(page.words)
-    assert "1 [0.804, 1.196] (upper bound)" in text and "not reproduced" in text and "The paper reports" not in text
+    assert (
+        "1 [0.804, 1.196] (upper bound)" in text
+        and "not reproduced" in text
+        and "The paper reports" not in text
+    )
     record(claims, monkeypatch, "sec-3", chapter="03-c", paper="about 5")
     text = " ".join(Page(ledger.table(ledger.read_ledger(claims))).words)
     assert "The paper reports" in text and "about 5" in text and "no number" in text
@@ -342,7 +432,7 @@ def test_in_a_notebook_the_box_is_displayed_and_nothing_printed(claims, tmp_path
         "from IPython.utils.capture import capture_output\n"
         "shell = S.instance()\n"
         "with capture_output() as out:\n"
-        "    shell.run_cell(\"from symvi import ledger; ledger.begin('01-a'); ledger.claim('own-a', 'a', True, n=1)\")\n"
+        "    shell.run_cell(\"from symvi.book import ledger; ledger.begin('01-a'); ledger.claim('own-a', 'a', True, n=1)\")\n"
         "assert out.stdout == '' and out.stderr == '', out.stdout + out.stderr\n"
         "(shown,) = out.outputs\n"
         "assert 'id=\"claim-own-a\"' in shown.data['text/html'] and 'own-a' in shown.data['text/plain']\n"

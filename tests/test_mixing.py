@@ -7,7 +7,7 @@ import pytest
 
 from symvi import BNN, MLP, Gaussian, convergence, inference_data
 from symvi.draws import log_joints, log_likelihoods, outputs
-from symvi.mixing import acceptance, aligned, function_space
+from symvi.truth.convergence import acceptance, aligned, function_space
 
 NET = MLP([1, 3, 1], "tanh", signed=True)
 MODEL = BNN(NET, Gaussian())
@@ -18,21 +18,40 @@ Y = np.sin(X)
 def one_mode(chains=4, draws=300, seed=0, sd=0.05):
     """Independent draws around one set of weights, the same for all chains."""
     rng = np.random.default_rng(seed)
-    centre = {name: 2 * np.random.default_rng(9).normal(size=shape) for name, shape in MODEL.shapes.items()}
-    return {name: value + sd * rng.normal(size=(chains, draws, *value.shape)) for name, value in centre.items()}
+    centre = {
+        name: 2 * np.random.default_rng(9).normal(size=shape)
+        for name, shape in MODEL.shapes.items()
+    }
+    return {
+        name: value + sd * rng.normal(size=(chains, draws, *value.shape))
+        for name, value in centre.items()
+    }
 
 
 def scattered(draws):
     """Chain c moved by a group element of its own: the same functions in other copies."""
     elements = NET.symmetry.sample(jax.random.key(5), len(draws["W1"]))
-    return {k: np.asarray(v) for k, v in jax.vmap(lambda g, w: jax.vmap(lambda u: NET.symmetry.act(g, u))(w))(elements, draws).items()}
+    return {
+        k: np.asarray(v)
+        for k, v in jax.vmap(lambda g, w: jax.vmap(lambda u: NET.symmetry.act(g, u))(w))(
+            elements, draws
+        ).items()
+    }
 
 
 def drawn(draws, **stats):
     made = inference_data(MODEL, draws, X, Y)
     shape = draws["W1"].shape[:2]
     rng = np.random.default_rng(1)
-    made.add_groups(sample_stats=az.from_dict(sample_stats={"diverging": np.zeros(shape, bool), "energy": rng.normal(size=shape), **stats}).sample_stats)
+    made.add_groups(
+        sample_stats=az.from_dict(
+            sample_stats={
+                "diverging": np.zeros(shape, bool),
+                "energy": rng.normal(size=shape),
+                **stats,
+            }
+        ).sample_stats
+    )
     return made
 
 
@@ -58,31 +77,51 @@ def test_a_constant_quantity_is_left_out():
     """A ReLU unit that is off at an input gives 0 there in every draw."""
     bnn = BNN(MLP([1, 1, 1], "relu", bias=False), Gaussian(0.5))
     rng = np.random.default_rng(0)
-    draws = {"W1": 1 + 0.1 * np.abs(rng.normal(size=(4, 100, 1, 1))), "W2": 1 + 0.1 * rng.normal(size=(4, 100, 1, 1))}
+    draws = {
+        "W1": 1 + 0.1 * np.abs(rng.normal(size=(4, 100, 1, 1))),
+        "W2": 1 + 0.1 * rng.normal(size=(4, 100, 1, 1)),
+    }
     table = convergence(bnn, inference_data(bnn, draws, X, Y), X, Y)
     assert table.loc["functions", "rhat"] < 1.05
-    assert table.loc["functions", "quantities"] == 3 + 1  # the inputs above 0, and the log joint density
+    assert (
+        table.loc["functions", "quantities"] == 3 + 1
+    )  # the inputs above 0, and the log joint density
 
 
 def test_values_are_arviz_own():
     draws = one_mode()
     table = convergence(MODEL, drawn(draws), X, Y)
-    assert table.loc["weights", "rhat"] == pytest.approx(max(float(v.max()) for v in az.rhat(drawn(draws)).values()))
-    assert table.loc["weights", "ess_tail"] == pytest.approx(min(float(v.min()) for v in az.ess(drawn(draws), method="tail").values()))
+    assert table.loc["weights", "rhat"] == pytest.approx(
+        max(float(v.max()) for v in az.rhat(drawn(draws)).values())
+    )
+    assert table.loc["weights", "ess_tail"] == pytest.approx(
+        min(float(v.min()) for v in az.ess(drawn(draws), method="tail").values())
+    )
 
 
 def test_function_space_is_invariant_and_naive():
     draws = one_mode(2, 5, sd=0.5)
-    assert np.allclose(function_space(MODEL, draws, X, Y), function_space(MODEL, scattered(draws), X, Y), atol=1e-10)
+    assert np.allclose(
+        function_space(MODEL, draws, X, Y),
+        function_space(MODEL, scattered(draws), X, Y),
+        atol=1e-10,
+    )
     w = {k: v[1, 3] for k, v in draws.items()}
     assert np.allclose(outputs(MODEL, draws, X)[1, 3], NET.apply(w, X), atol=1e-12)
     assert np.allclose(log_joints(MODEL, draws, X, Y)[1, 3], MODEL.log_joint(w, X, Y), atol=1e-10)
-    assert np.allclose(log_likelihoods(MODEL, draws, X, Y)[1, 3], MODEL.pointwise_log_likelihood(w, X, Y), atol=1e-10)
+    assert np.allclose(
+        log_likelihoods(MODEL, draws, X, Y)[1, 3],
+        MODEL.pointwise_log_likelihood(w, X, Y),
+        atol=1e-10,
+    )
 
 
 def test_aligned_draws_share_a_copy():
     draws = scattered(one_mode())
-    spread = {name: value.reshape(-1, *value.shape[2:]).std(axis=0).max() for name, value in aligned(MODEL, draws, X, Y).items()}
+    spread = {
+        name: value.reshape(-1, *value.shape[2:]).std(axis=0).max()
+        for name, value in aligned(MODEL, draws, X, Y).items()
+    }
     assert max(spread.values()) < 0.1 < draws["W1"].reshape(-1, 3).std(axis=0).max()
 
 
@@ -95,7 +134,9 @@ def test_acceptance_by_each_rule():
     few = {k: v[:, :50] for k, v in one_mode().items()}
     for bad in (drawn(one_mode(), diverging=diverging), drawn(one_mode(), energy=slow), drawn(few)):
         assert not acceptance(MODEL, bad, X, Y)["accepted"]
-    assert not acceptance(MODEL, drawn(one_mode()), X, Y, [{"divergences": 1, "bfmi": 1.0}])["accepted"]
+    assert not acceptance(MODEL, drawn(one_mode()), X, Y, [{"divergences": 1, "bfmi": 1.0}])[
+        "accepted"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +144,14 @@ def test_acceptance_by_each_rule():
     [
         (one_mode(1), "at least 2 chains of 4 draws for R-hat, got 1 of 300"),
         (one_mode(3, 3), "at least 2 chains of 4 draws for R-hat, got 3 of 3"),
-        ({k: v for k, v in one_mode().items() if k != "b1"}, r"expected the parameters \['W1', 'W2', 'b1', 'b2', 'log_noise'\]"),
-        ({**one_mode(), "W1": np.full((4, 300, 1, 3), np.nan)}, r"draws\['W1'\]: expected finite draws"),
+        (
+            {k: v for k, v in one_mode().items() if k != "b1"},
+            r"expected the parameters \['W1', 'W2', 'b1', 'b2', 'log_noise'\]",
+        ),
+        (
+            {**one_mode(), "W1": np.full((4, 300, 1, 3), np.nan)},
+            r"draws\['W1'\]: expected finite draws",
+        ),
         ({**one_mode(), "W1": np.zeros((4, 300, 3, 1))}, r"draws\['W1'\]: expected shape"),
     ],
 )

@@ -8,7 +8,13 @@ import scipy.special
 
 import symvi
 
-NAIVE = {"relu": lambda a: np.maximum(a, 0), "tanh": np.tanh, "erf": scipy.special.erf, "sin": np.sin, "gelu": lambda a: 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3)))}
+NAIVE = {
+    "relu": lambda a: np.maximum(a, 0),
+    "tanh": np.tanh,
+    "erf": scipy.special.erf,
+    "sin": np.sin,
+    "gelu": lambda a: 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
+}
 
 
 @pytest.mark.parametrize("activation", NAIVE)
@@ -20,7 +26,13 @@ def test_forward_equals_a_naive_loop(activation, widths):
     for row, out in zip(x, np.asarray(net.apply(w, x)), strict=True):
         hidden = row
         for layer in range(1, len(widths)):
-            hidden = np.array([sum(hidden[i] * w[f"W{layer}"][i, j] for i in range(len(hidden))) + w[f"b{layer}"][j] for j in range(widths[layer])])
+            hidden = np.array(
+                [
+                    sum(hidden[i] * w[f"W{layer}"][i, j] for i in range(len(hidden)))
+                    + w[f"b{layer}"][j]
+                    for j in range(widths[layer])
+                ]
+            )
             hidden = NAIVE[activation](hidden) if layer < len(widths) - 1 else hidden
         np.testing.assert_allclose(out, hidden, rtol=1e-12)
 
@@ -43,17 +55,45 @@ def test_shapes_and_init_agree():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: symvi.MLP([1, 1]), r"widths: expected at least three whole numbers.*got \[1, 1\]; pass for example"),
+        (
+            lambda: symvi.MLP([1, 1]),
+            r"widths: expected at least three whole numbers.*got \[1, 1\]; pass for example",
+        ),
         (lambda: symvi.MLP([1, 0, 1]), r"widths: expected .*got \[1, 0, 1\]"),
         (lambda: symvi.MLP([1, 2.5, 1]), "widths: expected at least three whole numbers"),
         (lambda: symvi.MLP(3), "widths: expected at least three whole numbers .*got 3"),
-        (lambda: symvi.MLP([1, 2, 1], "swish"), "activation: expected one of 'relu', .*got 'swish'; choose"),
-        (lambda: symvi.MLP([1, 2, 1], "relu", signed=True), "signed: expected an odd activation .*got 'relu'.*use signed=False"),
-        (lambda: symvi.MLP([1, 2, 1], "tanh", signed=True, fixed_output=1.0), "signed: expected a learned output layer, got fixed_output.*use signed=False"),
-        (lambda: symvi.MLP([1, 2, 2], fixed_output=1.0), "fixed_output: expected one output, got widths .*end widths with 1"),
-        (lambda: symvi.MLP([2, 2, 1]).apply(symvi.MLP([2, 2, 1]).init(jax.random.key(0)), jnp.ones((3, 1))), r"x: expected shape \(N, 2\), got \(3, 1\); reshape"),
-        (lambda: symvi.MLP([2, 2, 1]).apply({"W1": jnp.ones((2, 2))}, jnp.ones((3, 2))), r"params\['W2'\]: expected shape \(2, 1\), got no such parameter|params\['b1'\]: expected"),
-        (lambda: symvi.MLP([1, 2, 1]).apply(symvi.MLP([1, 3, 1]).init(jax.random.key(0)), jnp.ones((3, 1))), r"params\['W1'\]: expected shape \(1, 2\), got \(1, 3\); pass weights"),
+        (
+            lambda: symvi.MLP([1, 2, 1], "swish"),
+            "activation: expected one of 'relu', .*got 'swish'; choose",
+        ),
+        (
+            lambda: symvi.MLP([1, 2, 1], "relu", signed=True),
+            "signed: expected an odd activation .*got 'relu'.*use signed=False",
+        ),
+        (
+            lambda: symvi.MLP([1, 2, 1], "tanh", signed=True, fixed_output=1.0),
+            "signed: expected a learned output layer, got fixed_output.*use signed=False",
+        ),
+        (
+            lambda: symvi.MLP([1, 2, 2], fixed_output=1.0),
+            "fixed_output: expected one output, got widths .*end widths with 1",
+        ),
+        (
+            lambda: symvi.MLP([2, 2, 1]).apply(
+                symvi.MLP([2, 2, 1]).init(jax.random.key(0)), jnp.ones((3, 1))
+            ),
+            r"x: expected shape \(N, 2\), got \(3, 1\); reshape",
+        ),
+        (
+            lambda: symvi.MLP([2, 2, 1]).apply({"W1": jnp.ones((2, 2))}, jnp.ones((3, 2))),
+            r"params\['W2'\]: expected shape \(2, 1\), got no such parameter|params\['b1'\]: expected",
+        ),
+        (
+            lambda: symvi.MLP([1, 2, 1]).apply(
+                symvi.MLP([1, 3, 1]).init(jax.random.key(0)), jnp.ones((3, 1))
+            ),
+            r"params\['W1'\]: expected shape \(1, 2\), got \(1, 3\); pass weights",
+        ),
     ],
 )
 def test_bad_input(call, match):

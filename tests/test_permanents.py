@@ -12,20 +12,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from symvi import permanents
-from symvi.entropy_bound import entropy_bound
-from symvi.permanents import bethe, draw_permutation, log_permanent, log_permanent_bethe, log_permanent_bounds, sample_permutations
-from symvi.scaling import log_sum_exp, sinkhorn
+from symvi.permanents import core as permanents
+from symvi.permanents.core import (
+    bethe,
+    draw_permutation,
+    log_permanent,
+    log_permanent_bethe,
+    log_permanent_bounds,
+    sample_permutations,
+)
+from symvi.permanents.entropy import entropy_bound
+from symvi.permanents.scaling import log_sum_exp, sinkhorn
 
 
 def brute_force(log_a):
     """perm(A) = sum over permutations g of prod_i A[i, g(i)]."""
     n = len(log_a)
-    return np.logaddexp.reduce([sum(log_a[i, g[i]] for i in range(n)) for g in permutations(range(n))])
+    return np.logaddexp.reduce(
+        [sum(log_a[i, g[i]] for i in range(n)) for g in permutations(range(n))]
+    )
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(st.integers(1, 7).flatmap(lambda n: hnp.arrays(float, (n, n), elements=st.floats(-300, 300))))
+@given(
+    st.integers(1, 7).flatmap(lambda n: hnp.arrays(float, (n, n), elements=st.floats(-300, 300)))
+)
 def test_equals_brute_force(log_a):
     assert float(log_permanent(log_a)) == pytest.approx(brute_force(log_a), abs=1e-10, rel=1e-12)
 
@@ -61,21 +72,29 @@ def test_gradient_is_a_doubly_stochastic_matrix_of_probabilities():
     step = 1e-6
     for i, j in ((0, 0), (2, 5), (4, 1)):
         up, down = log_a.at[i, j].add(step), log_a.at[i, j].add(-step)
-        assert slope[i, j] == pytest.approx(float(log_permanent(up) - log_permanent(down)) / (2 * step), abs=1e-7)
+        assert slope[i, j] == pytest.approx(
+            float(log_permanent(up) - log_permanent(down)) / (2 * step), abs=1e-7
+        )
 
 
 def test_batches_jit_and_vmap():
     log_a = jax.random.normal(jax.random.key(0), (2, 3, 5, 5))
     batched = log_permanent(log_a)
     assert batched.shape == (2, 3)
-    np.testing.assert_allclose(jax.jit(jax.vmap(jax.vmap(log_permanent)))(log_a), batched, rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(jax.vmap(log_permanent)))(log_a), batched, rtol=1e-12
+    )
     assert float(batched[1, 2]) == pytest.approx(brute_force(np.asarray(log_a[1, 2])), abs=1e-10)
 
 
 def test_shifts_and_permutations_of_rows():
     log_a = jax.random.normal(jax.random.key(1), (5, 5))
-    assert float(log_permanent(log_a.at[2].add(700.0))) == pytest.approx(float(log_permanent(log_a)) + 700, abs=1e-9)
-    assert float(log_permanent(log_a[jnp.array([3, 1, 4, 0, 2])].T)) == pytest.approx(float(log_permanent(log_a)), abs=1e-12)
+    assert float(log_permanent(log_a.at[2].add(700.0))) == pytest.approx(
+        float(log_permanent(log_a)) + 700, abs=1e-9
+    )
+    assert float(log_permanent(log_a[jnp.array([3, 1, 4, 0, 2])].T)) == pytest.approx(
+        float(log_permanent(log_a)), abs=1e-12
+    )
 
 
 def test_log_sum_exp_of_nothing():
@@ -85,9 +104,15 @@ def test_log_sum_exp_of_nothing():
 @pytest.mark.parametrize(
     ("log_a", "match"),
     [
-        (np.zeros((2, 3)), r"log_a: expected square matrices \(..., n, n\), got shape \(2, 3\); pass"),
+        (
+            np.zeros((2, 3)),
+            r"log_a: expected square matrices \(..., n, n\), got shape \(2, 3\); pass",
+        ),
         (np.zeros(4), r"log_a: expected square matrices .*got shape \(4,\)"),
-        (np.zeros((17, 17)), "log_a: expected n <= 16 .*got n = 17; use log_permanent_bounds, or method='guided'"),
+        (
+            np.zeros((17, 17)),
+            "log_a: expected n <= 16 .*got n = 17; use log_permanent_bounds, or method='guided'",
+        ),
         (np.full((2, 2), np.nan), "log_a: expected log entries below .inf, got NaN or .inf; look"),
         (np.full((2, 2), np.inf), "log_a: expected log entries below .inf, got NaN"),
     ],
@@ -130,7 +155,9 @@ def test_bounds_contain_500_exact_values_at_n_16():
     slack = 1e-9 * np.maximum(1, np.abs(exact))
     assert (lower <= exact + slack).all()
     assert (exact <= upper + slack).all()
-    assert (upper - lower).max() < 8 * math.log(2) + 0.3  # n/2 log 2, and what messages that had not converged leave
+    assert (upper - lower).max() < 8 * math.log(
+        2
+    ) + 0.3  # n/2 log 2, and what messages that had not converged leave
     assert (upper - lower).mean() < 2.5  # the entropy bound, 5.5 without it
 
 
@@ -162,7 +189,9 @@ def test_bethe_maximises_its_free_energy():
     assert energy(b) == pytest.approx(float(found.value), abs=1e-9)
     rng = np.random.default_rng(2)
     for _ in range(20):
-        other = np.asarray(jnp.exp(sinkhorn(jnp.asarray(rng.normal(size=(5, 5))), tolerance=1e-12).log_p))
+        other = np.asarray(
+            jnp.exp(sinkhorn(jnp.asarray(rng.normal(size=(5, 5))), tolerance=1e-12).log_p)
+        )
         assert energy(0.9 * b + 0.1 * other) <= float(found.value) + 1e-9
     assert 0 <= float(found.gap) < 1e-6
 
@@ -171,7 +200,9 @@ def test_bethe_gradient_is_the_beliefs_and_near_the_exact_one():
     log_a = jnp.asarray(np.random.default_rng(3).normal(size=(6, 6)))
     options = {"tolerance": 1e-9, "max_iter": 3000}
     slope = np.asarray(jax.grad(lambda a: bethe(a, **options).value)(log_a))
-    np.testing.assert_allclose(slope, np.exp(np.asarray(bethe(log_a, **options).log_beliefs)), atol=1e-12)
+    np.testing.assert_allclose(
+        slope, np.exp(np.asarray(bethe(log_a, **options).log_beliefs)), atol=1e-12
+    )
     step = 1e-4
     for i, j in ((0, 0), (2, 5), (4, 1), (3, 3)):
         up, down = (float(bethe(log_a.at[i, j].add(s), **options).value) for s in (step, -step))
@@ -190,7 +221,9 @@ def test_bethe_says_when_it_has_not_converged():
 
 
 def test_bethe_refuses_messages_of_another_size():
-    with pytest.raises(ValueError, match=r"start: expected the shape of log_a, \(4, 4\), got \(3, 3\); pass"):
+    with pytest.raises(
+        ValueError, match=r"start: expected the shape of log_a, \(4, 4\), got \(3, 3\); pass"
+    ):
         bethe(jnp.zeros((4, 4)), start=jnp.zeros((3, 3)))
 
 
@@ -198,7 +231,9 @@ def test_warm_start_needs_few_rounds():
     log_a = 3 * jax.random.normal(jax.random.key(6), (20, 20))
     near = log_a + 1e-3 * jax.random.normal(jax.random.key(7), (20, 20))
     warm = bethe(near, start=bethe(log_a).messages, max_iter=3)
-    assert float(warm.value) == pytest.approx(float(bethe(near, tolerance=1e-8, max_iter=2000).value), abs=1e-3)
+    assert float(warm.value) == pytest.approx(
+        float(bethe(near, tolerance=1e-8, max_iter=2000).value), abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("n", [20, 300])
@@ -226,7 +261,15 @@ def test_single_precision_after_double_in_one_process():
     np.testing.assert_allclose([single, *batch], [exact, exact, exact + 9], rtol=1e-5)
 
 
-@pytest.mark.parametrize("function", [log_permanent, log_permanent_bethe, lambda a: log_permanent_bounds(a, max_exact=0)[0], lambda a: log_permanent_bounds(a, max_exact=0)[1]])
+@pytest.mark.parametrize(
+    "function",
+    [
+        log_permanent,
+        log_permanent_bethe,
+        lambda a: log_permanent_bounds(a, max_exact=0)[0],
+        lambda a: log_permanent_bounds(a, max_exact=0)[1],
+    ],
+)
 @pytest.mark.parametrize("place", [(1,), (slice(None), 2)])
 def test_a_zero_row_or_column_gives_minus_infinity(function, place):
     assert float(function(jnp.zeros((4, 4)).at[place].set(-jnp.inf))) == -np.inf
@@ -275,7 +318,11 @@ def test_the_entropy_of_a_random_permutation_is_bounded_step_by_step():
                 guesses += share * (np.log(b[i, free].sum()) - np.log(b[i, g[i]])) / len(every)
     by_jensen = entropy_energy(np.zeros((n, n)), b)
     assert entropy <= guesses <= by_jensen
-    assert math.log(weight.sum()) <= entropy_energy(log_a, b) <= float(entropy_bound(jnp.asarray(log_a)).value) + 1e-9
+    assert (
+        math.log(weight.sum())
+        <= entropy_energy(log_a, b)
+        <= float(entropy_bound(jnp.asarray(log_a)).value) + 1e-9
+    )
 
 
 @pytest.mark.parametrize("n", [2, 8, 300])
@@ -292,12 +339,19 @@ def test_entropy_bound_maximises_its_energy():
     found = entropy_bound(jnp.asarray(log_a), tolerance=1e-12, max_iter=5000)
     b = np.exp(np.asarray(found.log_beliefs))
     np.testing.assert_allclose(b.sum(1), 1, atol=1e-9)
-    assert entropy_energy(log_a, b) == pytest.approx(float(found.value), abs=1e-8)  # primal and dual meet
+    assert entropy_energy(log_a, b) == pytest.approx(
+        float(found.value), abs=1e-8
+    )  # primal and dual meet
     rng = np.random.default_rng(22)
     for _ in range(20):
-        other = np.asarray(jnp.exp(sinkhorn(jnp.asarray(rng.normal(size=(6, 6))), tolerance=1e-12).log_p))
+        other = np.asarray(
+            jnp.exp(sinkhorn(jnp.asarray(rng.normal(size=(6, 6))), tolerance=1e-12).log_p)
+        )
         assert entropy_energy(log_a, 0.9 * b + 0.1 * other) <= float(found.value) + 1e-9
-    assert found.value <= sinkhorn(jnp.asarray(log_a)).row.sum() + sinkhorn(jnp.asarray(log_a)).column.sum()
+    assert (
+        found.value
+        <= sinkhorn(jnp.asarray(log_a)).row.sum() + sinkhorn(jnp.asarray(log_a)).column.sum()
+    )
 
 
 def test_entropy_bound_holds_before_convergence_and_where_it_is_tight():
@@ -317,7 +371,9 @@ def test_entropy_bound_has_its_beliefs_as_gradient_and_starts_warm():
     slope = np.asarray(jax.grad(lambda a: entropy_bound(a, **options).value)(log_a))
     step = 1e-4
     for i, j in ((0, 0), (2, 5), (4, 1), (3, 3)):
-        up, down = (float(entropy_bound(log_a.at[i, j].add(s), **options).value) for s in (step, -step))
+        up, down = (
+            float(entropy_bound(log_a.at[i, j].add(s), **options).value) for s in (step, -step)
+        )
         assert slope[i, j] == pytest.approx((up - down) / (2 * step), abs=1e-6)
     near = log_a + 1e-3 * jax.random.normal(jax.random.key(7), (9, 9))
     warm = entropy_bound(near, start=entropy_bound(log_a).messages, max_iter=2)
@@ -368,12 +424,30 @@ def test_sampled_permutations_have_the_probability_they_state():
 def test_importance_weights_have_the_permanent_as_mean(n):
     log_a = 2 * jax.random.normal(jax.random.key(12), (n, n))
     perms, log_r = sample_permutations(jax.random.key(13), log_a, 4000)
-    weights = np.exp(np.asarray(log_a)[np.arange(n), np.asarray(perms)].sum(1) - np.asarray(log_r) - float(log_permanent(log_a)))
+    weights = np.exp(
+        np.asarray(log_a)[np.arange(n), np.asarray(perms)].sum(1)
+        - np.asarray(log_r)
+        - float(log_permanent(log_a))
+    )
     assert abs(weights.mean() - 1) < 4 * weights.std() / math.sqrt(4000)
 
 
-@pytest.mark.parametrize("function", [log_permanent_bethe, log_permanent_bounds, sinkhorn, lambda a: sample_permutations(jax.random.key(0), a, 2)])
-@pytest.mark.parametrize(("log_a", "match"), [(np.zeros((2, 3)), "expected square matrices .*rows by columns"), (np.full((3, 3), np.nan), "got NaN or .inf; look for diverged")])
+@pytest.mark.parametrize(
+    "function",
+    [
+        log_permanent_bethe,
+        log_permanent_bounds,
+        sinkhorn,
+        lambda a: sample_permutations(jax.random.key(0), a, 2),
+    ],
+)
+@pytest.mark.parametrize(
+    ("log_a", "match"),
+    [
+        (np.zeros((2, 3)), "expected square matrices .*rows by columns"),
+        (np.full((3, 3), np.nan), "got NaN or .inf; look for diverged"),
+    ],
+)
 def test_every_permanent_refuses_bad_matrices(function, log_a, match):
     with pytest.raises(ValueError, match=match):
         function(log_a)
@@ -387,4 +461,9 @@ def test_sampler_refuses_a_batch_and_no_draws():
 
 
 def test_public_names_of_the_contract():
-    assert {"log_permanent", "log_permanent_bethe", "log_permanent_bounds", "sample_permutations"} <= set(vars(permanents))
+    assert {
+        "log_permanent",
+        "log_permanent_bethe",
+        "log_permanent_bounds",
+        "sample_permutations",
+    } <= set(vars(permanents))

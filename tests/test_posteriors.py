@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symvi
-from symvi.posteriors import log_unit_densities
+from symvi.posteriors.mean_field import log_unit_densities
 
 NETS = {
     "plain": symvi.MLP([1, 4, 1], "relu"),
@@ -23,11 +23,23 @@ NETS = {
 def posterior(net, seed=0, spread=1.0, scale=0.4):
     loc = net.init(jax.random.key(seed))
     keys = jax.random.split(jax.random.key(seed + 1), len(loc))
-    return symvi.MeanField(jax.tree.map(lambda m: spread * m, loc), {n: scale * jnp.exp(0.3 * jax.random.normal(k, v.shape)) for (n, v), k in zip(loc.items(), keys, strict=True)}, net.symmetry)
+    return symvi.MeanField(
+        jax.tree.map(lambda m: spread * m, loc),
+        {
+            n: scale * jnp.exp(0.3 * jax.random.normal(k, v.shape))
+            for (n, v), k in zip(loc.items(), keys, strict=True)
+        },
+        net.symmetry,
+    )
 
 
 def naive_log_q(q, w):
-    return sum(scipy.stats.norm.logpdf(np.asarray(w[k]), np.asarray(q.loc[k]), np.asarray(q.scale[k])).sum() for k in q.loc)
+    return sum(
+        scipy.stats.norm.logpdf(
+            np.asarray(w[k]), np.asarray(q.loc[k]), np.asarray(q.scale[k])
+        ).sum()
+        for k in q.loc
+    )
 
 
 def naive_log_q_sym(q, w):
@@ -46,7 +58,9 @@ def test_mean_field_equals_scipy():
     w = q.sample(jax.random.key(5), 3)
     expected = [naive_log_q(q, jax.tree.map(lambda a, i=i: a[i], w)) for i in range(3)]
     np.testing.assert_allclose(q.log_prob(w), expected, rtol=1e-12)
-    entropy = sum(scipy.stats.norm.entropy(np.asarray(q.loc[k]), np.asarray(q.scale[k])).sum() for k in q.loc)
+    entropy = sum(
+        scipy.stats.norm.entropy(np.asarray(q.loc[k]), np.asarray(q.scale[k])).sum() for k in q.loc
+    )
     assert float(q.entropy()) == pytest.approx(entropy, rel=1e-12)
 
 
@@ -76,12 +90,26 @@ def test_unit_densities_are_the_permanents_entries():
     q = posterior(NETS["signed"])
     w = jax.tree.map(lambda a: a[0], q.sample(jax.random.key(0), 1))
     loc, scale, u = (np.asarray(q.symmetry.units(p)) for p in (q.loc, q.scale, w))
-    density = np.array([[(np.prod(scipy.stats.norm.pdf(u[j], loc[i], scale[i])) + np.prod(scipy.stats.norm.pdf(-u[j], loc[i], scale[i]))) / 2 for j in range(3)] for i in range(3)])
+    density = np.array(
+        [
+            [
+                (
+                    np.prod(scipy.stats.norm.pdf(u[j], loc[i], scale[i]))
+                    + np.prod(scipy.stats.norm.pdf(-u[j], loc[i], scale[i]))
+                )
+                / 2
+                for j in range(3)
+            ]
+            for i in range(3)
+        ]
+    )
     np.testing.assert_allclose(np.exp(log_unit_densities(q, w)), density, rtol=1e-11)
 
 
 TWO = symvi.MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
-Q_TWO = symvi.MeanField({"W1": jnp.array([[0.5, -1.0]])}, {"W1": jnp.array([[0.4, 0.8]])}, TWO.symmetry)
+Q_TWO = symvi.MeanField(
+    {"W1": jnp.array([[0.5, -1.0]])}, {"W1": jnp.array([[0.4, 0.8]])}, TWO.symmetry
+)
 
 
 def test_density_integrates_to_one():
@@ -100,7 +128,10 @@ def test_samples_fit_their_density():
 
     assert min(scipy.stats.kstest(w[:, i], cdf).pvalue for i in (0, 1)) > 1e-3
     inside = ((w[:, 0] > 0) & (w[:, 1] < 0)).sum()
-    a, b = scipy.stats.norm.sf(0, 0.5, 0.4) * scipy.stats.norm.cdf(0, -1.0, 0.8), scipy.stats.norm.cdf(0, 0.5, 0.4) * scipy.stats.norm.sf(0, -1.0, 0.8)
+    a, b = (
+        scipy.stats.norm.sf(0, 0.5, 0.4) * scipy.stats.norm.cdf(0, -1.0, 0.8),
+        scipy.stats.norm.cdf(0, 0.5, 0.4) * scipy.stats.norm.sf(0, -1.0, 0.8),
+    )
     assert scipy.stats.binomtest(int(inside), 8000, (a + b) / 2).pvalue > 1e-3
 
 
@@ -126,14 +157,23 @@ def test_numpyro_contract(name):
     q = posterior(NETS[name])
     q_sym = symvi.Symmetrized(q)
     size = sum(v.size for v in q.loc.values())
-    assert q_sym.event_shape == (size,) and q_sym.batch_shape == () and q_sym.event_dim == 1 and q_sym.has_rsample
+    assert (
+        q_sym.event_shape == (size,)
+        and q_sym.batch_shape == ()
+        and q_sym.event_dim == 1
+        and q_sym.has_rsample
+    )
     flat = q_sym.sample(jax.random.key(0), (3, 2))
     assert flat.shape == (3, 2, size)
     assert q_sym.sample(jax.random.key(0)).shape == (size,)
     assert q_sym.log_prob(flat).shape == (3, 2)
     named = q_sym.sample(jax.random.key(0), 4)
     assert {k: v.shape for k, v in named.items()} == {k: (4, *v.shape) for k, v in q.loc.items()}
-    np.testing.assert_allclose(q_sym.log_prob(named), q_sym.log_prob(jnp.concatenate([named[k].reshape(4, -1) for k in sorted(named)], axis=1)), rtol=1e-12)
+    np.testing.assert_allclose(
+        q_sym.log_prob(named),
+        q_sym.log_prob(jnp.concatenate([named[k].reshape(4, -1) for k in sorted(named)], axis=1)),
+        rtol=1e-12,
+    )
     assert q_sym.expand_by((5,)).sample(jax.random.key(0)).shape == (5, size)
 
 
@@ -145,22 +185,34 @@ def test_pytree_jit_vmap_and_gradient():
     again = jax.tree.unflatten(tree, leaves)
     value = q_sym.sample(jax.random.key(0))
     assert float(again.log_prob(value)) == float(q_sym.log_prob(value))
-    assert float(jax.jit(lambda d, v: d.log_prob(v))(q_sym, value)) == pytest.approx(float(q_sym.log_prob(value)), rel=1e-12)
+    assert float(jax.jit(lambda d, v: d.log_prob(v))(q_sym, value)) == pytest.approx(
+        float(q_sym.log_prob(value)), rel=1e-12
+    )
     shifts = jnp.array([0.0, 0.3])
-    moved = jax.vmap(lambda s: symvi.Symmetrized(symvi.MeanField(jax.tree.map(lambda m: m + s, q.loc), q.scale, q.symmetry)).log_prob(value))(shifts)
+    moved = jax.vmap(
+        lambda s: symvi.Symmetrized(
+            symvi.MeanField(jax.tree.map(lambda m: m + s, q.loc), q.scale, q.symmetry)
+        ).log_prob(value)
+    )(shifts)
     assert float(moved[0]) == pytest.approx(float(q_sym.log_prob(value)), rel=1e-12)
 
     def density(shift):
-        return symvi.Symmetrized(symvi.MeanField(jax.tree.map(lambda m: m + shift, q.loc), q.scale, q.symmetry)).log_prob(value)
+        return symvi.Symmetrized(
+            symvi.MeanField(jax.tree.map(lambda m: m + shift, q.loc), q.scale, q.symmetry)
+        ).log_prob(value)
 
-    assert float(jax.grad(density)(0.1)) == pytest.approx(float(density(0.1 + 1e-6) - density(0.1 - 1e-6)) / 2e-6, rel=1e-6)
+    assert float(jax.grad(density)(0.1)) == pytest.approx(
+        float(density(0.1 + 1e-6) - density(0.1 - 1e-6)) / 2e-6, rel=1e-6
+    )
 
 
 def test_a_gradient_with_respect_to_q_is_a_mean_field():
     """Rebuilding the pytree does not check the scale: here d log q / d scale = -1 / scale at the mean."""
     gradient = jax.grad(lambda q: q.log_prob(q.loc))(Q_TWO)
     np.testing.assert_allclose(gradient.scale["W1"], -1 / Q_TWO.scale["W1"], rtol=1e-12)
-    assert [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(Q_TWO)] == [".loc['W1']", ".scale['W1']"]
+    assert [
+        jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(Q_TWO)
+    ] == [".loc['W1']", ".scale['W1']"]
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -187,7 +239,9 @@ def test_flat_order_can_be_chosen():
     order = tuple(reversed(sorted(q.loc)))
     named = q.sample(jax.random.key(0), 1)
     flat = jnp.concatenate([named[k].reshape(1, -1) for k in order], axis=1)
-    assert float(symvi.Symmetrized(q, order).log_prob(flat)[0]) == pytest.approx(float(symvi.Symmetrized(q).log_prob(named)[0]), rel=1e-12)
+    assert float(symvi.Symmetrized(q, order).log_prob(flat)[0]) == pytest.approx(
+        float(symvi.Symmetrized(q).log_prob(named)[0]), rel=1e-12
+    )
 
 
 WIDE = posterior(symvi.MLP([1, 17, 1]))
@@ -196,20 +250,62 @@ WIDE = posterior(symvi.MLP([1, 17, 1]))
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.ones(3)}), "scale: expected names and shapes of loc .*pass one scale"),
-        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W2": jnp.ones(2)}), "scale: expected names and shapes of loc"),
-        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, 0.0])}), r"scale\['W1'\]: expected positive finite numbers, got down to 0, up to 1; pass standard"),
-        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, -2.0])}), r"scale\['W1'\]: expected positive finite numbers, got down to -2, up to 1"),
-        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, jnp.inf])}), r"scale\['W1'\]: expected positive finite numbers, got down to 1, up to inf"),
-        (lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, jnp.nan])}), r"scale\['W1'\]: expected positive finite numbers, got down to nan"),
-        (lambda: symvi.MeanField({"W1": jnp.array([0.0, jnp.nan])}, {"W1": jnp.ones(2)}), r"loc\['W1'\]: expected finite numbers, got NaN or infinity; pass"),
-        (lambda: Q_TWO.sample(jax.random.key(0), 0), "num: expected a whole number >= 1, got 0; pass"),
-        (lambda: symvi.Symmetrized(Q_TWO).sample(jax.random.key(0), -1), "num: expected a whole number >= 1, got -1"),
-        (lambda: symvi.Symmetrized(Q_TWO, ("b1",)), r"order: expected the names \['W1'\], got \('b1',\); name each"),
-        (lambda: symvi.Symmetrized(Q_TWO, ("W1", "W1")), r"order: expected the names \['W1'\], got \('W1', 'W1'\); name each"),
-        (lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros(3)), r"value: expected 2 weights on the last axis, got shape \(3,\); pass flat"),
-        (lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros((3, 1))), r"value: expected 2 weights on the last axis, got shape \(3, 1\); pass flat"),
-        (lambda: symvi.Symmetrized(WIDE).log_prob(WIDE.loc), r"exact: expected one hidden layer of n <= 16 units or .*got widths \[17\].*use symmetrize='pairwise'"),
+        (
+            lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.ones(3)}),
+            "scale: expected names and shapes of loc .*pass one scale",
+        ),
+        (
+            lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W2": jnp.ones(2)}),
+            "scale: expected names and shapes of loc",
+        ),
+        (
+            lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, 0.0])}),
+            r"scale\['W1'\]: expected positive finite numbers, got down to 0, up to 1; pass standard",
+        ),
+        (
+            lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, -2.0])}),
+            r"scale\['W1'\]: expected positive finite numbers, got down to -2, up to 1",
+        ),
+        (
+            lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, jnp.inf])}),
+            r"scale\['W1'\]: expected positive finite numbers, got down to 1, up to inf",
+        ),
+        (
+            lambda: symvi.MeanField({"W1": jnp.ones(2)}, {"W1": jnp.array([1.0, jnp.nan])}),
+            r"scale\['W1'\]: expected positive finite numbers, got down to nan",
+        ),
+        (
+            lambda: symvi.MeanField({"W1": jnp.array([0.0, jnp.nan])}, {"W1": jnp.ones(2)}),
+            r"loc\['W1'\]: expected finite numbers, got NaN or infinity; pass",
+        ),
+        (
+            lambda: Q_TWO.sample(jax.random.key(0), 0),
+            "num: expected a whole number >= 1, got 0; pass",
+        ),
+        (
+            lambda: symvi.Symmetrized(Q_TWO).sample(jax.random.key(0), -1),
+            "num: expected a whole number >= 1, got -1",
+        ),
+        (
+            lambda: symvi.Symmetrized(Q_TWO, ("b1",)),
+            r"order: expected the names \['W1'\], got \('b1',\); name each",
+        ),
+        (
+            lambda: symvi.Symmetrized(Q_TWO, ("W1", "W1")),
+            r"order: expected the names \['W1'\], got \('W1', 'W1'\); name each",
+        ),
+        (
+            lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros(3)),
+            r"value: expected 2 weights on the last axis, got shape \(3,\); pass flat",
+        ),
+        (
+            lambda: symvi.Symmetrized(Q_TWO).log_prob(jnp.zeros((3, 1))),
+            r"value: expected 2 weights on the last axis, got shape \(3, 1\); pass flat",
+        ),
+        (
+            lambda: symvi.Symmetrized(WIDE).log_prob(WIDE.loc),
+            r"exact: expected one hidden layer of n <= 16 units or .*got widths \[17\].*use symmetrize='pairwise'",
+        ),
     ],
 )
 def test_bad_input(call, match):
@@ -222,13 +318,20 @@ def test_a_symmetry_that_does_not_fit_the_weights_is_refused(posterior):
     """Three units under the symmetry of ten gave a certified I of 15.1 nats, where log 3! = 1.79 is the most."""
     loc = symvi.MLP([1, 3, 1]).init(jax.random.key(0))
     scale = jax.tree.map(jnp.ones_like, loc)
-    with pytest.raises(ValueError, match="expected size 10 along axis 1 for the units 'hidden1', got .*; pass weights and symmetry of one network"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected size 10 along axis 1 for the units 'hidden1', got .*; pass weights and symmetry of one network",
+    ):
         posterior(loc, scale, symvi.MLP([1, 10, 1]).symmetry)
 
 
 def test_unit_vectors_of_another_network_are_refused():
     loc = symvi.MLP([1, 3, 1]).init(jax.random.key(0))
     symmetry = symvi.MLP([1, 10, 1]).symmetry
-    for call in (symmetry.units, symmetry.own_units, lambda w: symmetry.with_own_units(w, jnp.zeros((10, 3)))):
+    for call in (
+        symmetry.units,
+        symmetry.own_units,
+        lambda w: symmetry.with_own_units(w, jnp.zeros((10, 3))),
+    ):
         with pytest.raises(ValueError, match="expected size 10 along axis"):
             call(loc)

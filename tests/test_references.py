@@ -11,9 +11,10 @@ import arviz as az
 import numpy as np
 import pytest
 
-from symvi import grid_posterior, reference_model, reference_posterior, references
-from symvi.mixing import acceptance
-from symvi.references import FOLDER, RECIPES, data_hash, draw_chain, write_reference
+from symvi import grid_posterior, reference_model, reference_posterior
+from symvi.truth import references
+from symvi.truth.convergence import acceptance
+from symvi.truth.references import FOLDER, RECIPES, data_hash, draw_chain, write_reference
 
 NAMES = tuple(RECIPES)
 
@@ -22,7 +23,9 @@ NAMES = tuple(RECIPES)
 def test_rules_of_acceptance(name):
     (bnn, data), drawn = reference_model(name), reference_posterior(name)
     attrs = drawn.posterior.attrs
-    full = [{"divergences": attrs["divergences"], "bfmi": attrs["bfmi"]}]  # of all draws, thinned ones included
+    full = [
+        {"divergences": attrs["divergences"], "bfmi": attrs["bfmi"]}
+    ]  # of all draws, thinned ones included
     found = acceptance(bnn, drawn, data.x, data.y, full)
     assert found["accepted"]
     assert found["rhat"] < 1.01
@@ -58,14 +61,24 @@ def test_two_weights_agree_with_the_grid():
     grid = grid_posterior(bnn, data.x, data.y)
     w = drawn.posterior["W1"].values[:, :, 0]
     first, second = grid.nodes[:, None], grid.nodes[None, :]
-    for values, exact in ((w.sum(-1), first + second), (w.prod(-1), first * second), (w.max(-1), np.maximum(first, second))):
-        assert abs(values.mean() - grid.expect(exact + 0 * grid.log_joint)) < 4 * float(az.mcse(values))
+    for values, exact in (
+        (w.sum(-1), first + second),
+        (w.prod(-1), first * second),
+        (w.max(-1), np.maximum(first, second)),
+    ):
+        assert abs(values.mean() - grid.expect(exact + 0 * grid.log_joint)) < 4 * float(
+            az.mcse(values)
+        )
 
 
 def test_other_data_are_refused(monkeypatch):
     bnn, data = reference_model("two-weight")
-    monkeypatch.setattr(references, "reference_model", lambda name: (bnn, data._replace(y=data.y + 1)))
-    with pytest.raises(ValueError, match="two-weight: expected the data that the reference draws were made with"):
+    monkeypatch.setattr(
+        references, "reference_model", lambda name: (bnn, data._replace(y=data.y + 1))
+    )
+    with pytest.raises(
+        ValueError, match="two-weight: expected the data that the reference draws were made with"
+    ):
         reference_posterior("two-weight")
 
 
@@ -81,7 +94,9 @@ def chains(num=4, draws=150):
 @pytest.mark.filterwarnings("ignore:nuts")
 def test_draws_below_the_standard_are_not_written(tmp_path):
     made = chains(2, 20)
-    with pytest.raises(ValueError, match="two-weight: expected draws that meet the rules for references"):
+    with pytest.raises(
+        ValueError, match="two-weight: expected draws that meet the rules for references"
+    ):
         write_reference("two-weight", made, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -92,12 +107,14 @@ def test_writing_keeps_what_was_drawn(tmp_path):
     assert found["accepted"]
     stored = az.from_netcdf(str(tmp_path / "two-weight.nc"))
     assert [path.name for path in tmp_path.iterdir()] == ["two-weight.nc"]
-    assert np.array_equal(stored.posterior["W1"].values[2], np.asarray(made[2]["posterior"]["W1"], np.float32))
+    assert np.array_equal(
+        stored.posterior["W1"].values[2], np.asarray(made[2]["posterior"]["W1"], np.float32)
+    )
 
 
 SCRIPT = """
 import sys, symvi
-from symvi.references import draw_chain
+from symvi.truth.references import draw_chain
 
 if __name__ == "__main__":
     cells = [{"name": "two-weight", "chain": chain, "draws": 20, "warmup": 50} for chain in range(3)]

@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from symvi import sweep, sweeps
+from symvi import sweep
+from symvi.book import sweeps
 
 CELLS = [{"a": a, "b": b} for a in (1, 2) for b in ("x", "y")]
 
@@ -33,12 +34,18 @@ def test_results_come_in_order_and_are_never_computed_twice(tmp_path):
     log.mkdir()
     for _ in range(2):
         found = sweep(work(log), CELLS, tmp_path / "kept", workers=2, progress=False)
-        assert found == [{"value": 10 * c["a"], "array": list(range(c["a"])), "name": c["b"]} for c in CELLS]
+        assert found == [
+            {"value": 10 * c["a"], "array": list(range(c["a"])), "name": c["b"]} for c in CELLS
+        ]
     assert sorted(p.name.split("-")[0] for p in log.iterdir()) == ["1x", "1y", "2x", "2y"]
     files = list((tmp_path / "kept").iterdir())
     assert len(files) == 4 and all(p.suffix == ".json" for p in files)
-    assert {json.dumps(json.loads(p.read_text())["cell"]) for p in files} == {json.dumps(c) for c in CELLS}
-    more = sweep(work(log), [*CELLS, {"a": 3, "b": "z"}], tmp_path / "kept", workers=1, progress=False)
+    assert {json.dumps(json.loads(p.read_text())["cell"]) for p in files} == {
+        json.dumps(c) for c in CELLS
+    }
+    more = sweep(
+        work(log), [*CELLS, {"a": 3, "b": "z"}], tmp_path / "kept", workers=1, progress=False
+    )
     assert len(more) == 5 and len(list(log.iterdir())) == 5
 
 
@@ -68,11 +75,16 @@ def test_failed_cells_are_named_and_the_others_kept(tmp_path):
             raise ArithmeticError("no good")
         return {"value": a}
 
-    with pytest.raises(RuntimeError, match=r"expected all of 4 cells to run, 2 failed, the first, .*'b': 'y'.*no good.*mend this and run again"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"expected all of 4 cells to run, 2 failed, the first, .*'b': 'y'.*no good.*mend this and run again",
+    ):
         sweep(function, CELLS, tmp_path / "kept", workers=1, progress=False)
     assert len(list((tmp_path / "kept").iterdir())) == 2
     mended.touch()
-    assert [f["value"] for f in sweep(function, CELLS, tmp_path / "kept", workers=1, progress=False)] == [1, 1, 2, 2]
+    assert [
+        f["value"] for f in sweep(function, CELLS, tmp_path / "kept", workers=1, progress=False)
+    ] == [1, 1, 2, 2]
 
 
 def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path):
@@ -98,7 +110,9 @@ def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path):
         )
     )
     command = [sys.executable, str(script), str(tmp_path)]
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     kept = tmp_path / "kept"
     until = time.time() + 60
     while time.time() < until and len(list(kept.glob("*.json"))) < 2:
@@ -142,13 +156,21 @@ def test_a_sweep_killed_while_it_writes_a_result(tmp_path):
     )
 
     def run(how, kept):
-        return subprocess.run([sys.executable, str(script), str(kept), how], capture_output=True, text=True, timeout=120, start_new_session=True)
+        return subprocess.run(
+            [sys.executable, str(script), str(kept), how],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            start_new_session=True,
+        )
 
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     assert run("dies", killed).returncode == -signal.SIGKILL
     assert len(list(killed.glob("*.json"))) == 1 and len(list(killed.glob(".*.tmp"))) == 1
     assert run("lives", killed).stdout == run("lives", whole).stdout == "[0, 1, 4]\n"
-    assert {p.name: p.read_bytes() for p in killed.iterdir()} == {p.name: p.read_bytes() for p in whole.iterdir()}
+    assert {p.name: p.read_bytes() for p in killed.iterdir()} == {
+        p.name: p.read_bytes() for p in whole.iterdir()
+    }
 
 
 def test_a_write_that_breaks_leaves_nothing(tmp_path, monkeypatch):
@@ -165,7 +187,9 @@ def test_a_write_that_breaks_leaves_nothing(tmp_path, monkeypatch):
 def test_a_damaged_record_is_refused(tmp_path, content):
     path = tmp_path / f"{sweeps._name(CELLS[0])}.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"expected the record of a cell in .*delete the file and run again"):
+    with pytest.raises(
+        ValueError, match=r"expected the record of a cell in .*delete the file and run again"
+    ):
         sweep(lambda a, b: {}, CELLS[:1], tmp_path, progress=False)
 
 
@@ -179,7 +203,9 @@ def test_a_damaged_record_is_refused(tmp_path, content):
     ],
 )
 def test_bad_cells(tmp_path, cells, match):
-    with pytest.raises(ValueError, match=f"cells: {match}" if match.startswith("expected") else match):
+    with pytest.raises(
+        ValueError, match=f"cells: {match}" if match.startswith("expected") else match
+    ):
         sweep(lambda a: {}, cells, tmp_path, progress=False)
 
 
@@ -192,7 +218,10 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE", 2)
     monkeypatch.setenv("SYMVI_SCHEDULER", "tcp://127.0.0.1:9")
     begun = time.time()
-    with pytest.raises(ConnectionError, match=r"expected a Dask scheduler at 'tcp://127.0.0.1:9', got no answer in 2 s .*unset SYMVI_SCHEDULER"):
+    with pytest.raises(
+        ConnectionError,
+        match=r"expected a Dask scheduler at 'tcp://127.0.0.1:9', got no answer in 2 s .*unset SYMVI_SCHEDULER",
+    ):
         sweep(lambda a: {}, [{"a": 1}], tmp_path, progress=False)
     assert time.time() - begun < 30
     with pytest.raises(ConnectionError, match="expected a Dask scheduler at 'nonsense'"):
@@ -204,6 +233,10 @@ def test_a_running_scheduler_is_used(tmp_path):
 
     log = tmp_path / "log"
     log.mkdir()
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
-        found = sweep(work(log), CELLS, tmp_path / "kept", scheduler=cluster.scheduler_address, progress=False)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        found = sweep(
+            work(log), CELLS, tmp_path / "kept", scheduler=cluster.scheduler_address, progress=False
+        )
     assert [f["value"] for f in found] == [10, 10, 20, 20]

@@ -8,8 +8,8 @@ import pytest
 from scipy.special import log_ndtr, logsumexp
 
 from symvi import BNN, MLP, Gaussian, fit, grid_posterior, nuts
-from symvi.data import absolute
-from symvi.truth import _report
+from symvi.data.datasets import absolute
+from symvi.truth.nuts import _report
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(1.0, num=40)
@@ -32,7 +32,9 @@ def quadrant_log_evidence(x, y, noise):
     edges = np.linspace(0, 12, 2401)
     half = np.diff(edges)[:, None] / 2
     t, log_weight = (edges[:-1, None] + half * (1 + nodes)).ravel(), np.log(half * weights).ravel()
-    constant = -0.5 * y @ y / noise**2 - len(y) * np.log(noise * np.sqrt(2 * np.pi)) - np.log(2 * np.pi)
+    constant = (
+        -0.5 * y @ y / noise**2 - len(y) * np.log(noise * np.sqrt(2 * np.pi)) - np.log(2 * np.pi)
+    )
     total = []
     for s1 in (-1, 1):
         for s2 in (-1, 1):
@@ -40,8 +42,16 @@ def quadrant_log_evidence(x, y, noise):
             precision, linear = np.eye(2) + a.T @ a / noise**2, a.T @ y / noise**2
             w1 = s1 * t
             mean = (linear[1] - precision[0, 1] * w1) / precision[1, 1]  # of w2 given w1
-            inner = 0.5 * mean**2 * precision[1, 1] + 0.5 * np.log(2 * np.pi / precision[1, 1]) + log_ndtr(s2 * mean * np.sqrt(precision[1, 1]))
-            total.append(logsumexp(constant - 0.5 * precision[0, 0] * w1**2 + linear[0] * w1 + inner + log_weight))
+            inner = (
+                0.5 * mean**2 * precision[1, 1]
+                + 0.5 * np.log(2 * np.pi / precision[1, 1])
+                + log_ndtr(s2 * mean * np.sqrt(precision[1, 1]))
+            )
+            total.append(
+                logsumexp(
+                    constant - 0.5 * precision[0, 0] * w1**2 + linear[0] * w1 + inner + log_weight
+                )
+            )
     return logsumexp(total)
 
 
@@ -58,7 +68,9 @@ def test_grid_without_information_is_the_prior():
     grid = grid_posterior(BNN(TWO, Gaussian(1.0)), np.zeros((3, 1)), np.ones((3, 1)), limit=8.0)
     first, second = grid.nodes[:, None], grid.nodes[None, :]
     assert grid.log_evidence == pytest.approx(3 * (-0.5 - 0.5 * np.log(2 * np.pi)), abs=1e-10)
-    moments = [grid.expect(v + 0 * grid.log_joint) for v in (first, first**2, second**2, first * second)]
+    moments = [
+        grid.expect(v + 0 * grid.log_joint) for v in (first, first**2, second**2, first * second)
+    ]
     assert moments == pytest.approx([0, 1, 1, 0], abs=1e-8)
 
 
@@ -74,7 +86,16 @@ def test_bounds_do_not_exceed_the_evidence(slope):
     bnn, (x, y) = BNN_TWO, data(slope, 0.3)
     evidence = grid_posterior(bnn, x, y).log_evidence
     for symmetrize in (None, "exact"):
-        result = fit(bnn, x, y, symmetrize=symmetrize, steps=400, restarts=2, learning_rate=0.03, progress=False)
+        result = fit(
+            bnn,
+            x,
+            y,
+            symmetrize=symmetrize,
+            steps=400,
+            restarts=2,
+            learning_rate=0.03,
+            progress=False,
+        )
         for reached in result.elbos:
             assert reached.value <= evidence + 3 * reached.std_error
         assert max(e.value for e in result.elbos) > evidence - 3  # and is not far below
@@ -92,14 +113,19 @@ def test_nuts_groups_and_shapes(truth):
     assert truth.observed_data["y"].shape == (40, 1)
     assert truth.sample_stats["diverging"].shape == truth.sample_stats["energy"].shape == (4, 500)
     w = {"W1": truth.posterior["W1"].values[2, 7]}
-    assert np.allclose(truth.log_likelihood["y"].values[2, 7], BNN_TWO.pointwise_log_likelihood(w, DATA.x, DATA.y))
+    assert np.allclose(
+        truth.log_likelihood["y"].values[2, 7], BNN_TWO.pointwise_log_likelihood(w, DATA.x, DATA.y)
+    )
 
 
 def test_nuts_agrees_with_the_grid(truth):
     grid = grid_posterior(BNN_TWO, DATA.x, DATA.y)
     first, second = grid.nodes[:, None], grid.nodes[None, :]
     w = truth.posterior["W1"].values[:, :, 0]
-    for drawn, exact in ((w.sum(-1), first + second), (w.prod(-1), first * second)):  # unchanged by relabelling
+    for drawn, exact in (
+        (w.sum(-1), first + second),
+        (w.prod(-1), first * second),
+    ):  # unchanged by relabelling
         error = float(az.mcse(drawn))
         assert 0 < error < 0.05
         assert abs(drawn.mean() - grid.expect(exact + 0 * grid.log_joint)) < 4 * error
@@ -111,16 +137,30 @@ def test_nuts_infers_the_noise():
 
 
 def test_nuts_is_repeatable_and_quiet_away_from_a_terminal(capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # a plug-in of pytest may have imported it
-    shown, hidden = (nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=100, draws=2, seed=3, progress=p).posterior["W1"].values for p in (True, False))
+    monkeypatch.delitem(
+        sys.modules, "ipykernel", raising=False
+    )  # a plug-in of pytest may have imported it
+    shown, hidden = (
+        nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=100, draws=2, seed=3, progress=p)
+        .posterior["W1"]
+        .values
+        for p in (True, False)
+    )
     assert np.array_equal(shown, hidden) and not np.array_equal(shown[0], shown[1])
     assert capsys.readouterr() == ("", "")
 
 
 def test_nuts_reports_divergences_and_slow_energies():
-    with pytest.warns(UserWarning, match=r"nuts: \d+ of 8 draws diverged \(chains 0, 1\).*raise target_accept"):
+    with pytest.warns(
+        UserWarning, match=r"nuts: \d+ of 8 draws diverged \(chains 0, 1\).*raise target_accept"
+    ):
         nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=1, draws=4, seed=3, progress=False)
-    slow = az.from_dict(sample_stats={"diverging": np.zeros((2, 50), bool), "energy": np.stack([np.random.default_rng(0).normal(size=50), np.arange(50.0)])})
+    slow = az.from_dict(
+        sample_stats={
+            "diverging": np.zeros((2, 50), bool),
+            "energy": np.stack([np.random.default_rng(0).normal(size=50), np.arange(50.0)]),
+        }
+    )
     with pytest.warns(UserWarning, match=r"E-BFMI is 0\.00 in chain 1, below 0\.3"):
         _report(slow.sample_stats)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import symvi
-from symvi.posteriors import log_symmetrized
+from symvi.posteriors.mean_field import log_symmetrized
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -18,9 +18,22 @@ def quick_compilation():
 
 
 W = jnp.array
-SKIP = symvi.Symmetry((symvi.UnitGroup("a", 3, (("A", 0), ("C", 1, ((1,), (3,), (2,))))),))  # C reads [input, hidden], hidden in another order
-BLOCKS = symvi.Symmetry((symvi.UnitGroup("a", 2, (("A", 0), ("C", 1, ((0, 1, 2), (3, 4, 5))))), symvi.UnitGroup("c", 3, (("C", 0), ("D", 1)))))
-PARTS = symvi.Symmetry((symvi.UnitGroup("c", 2, (("C", 0), ("D", 1))), symvi.UnitGroup("a", 2, (("A", 0), ("C", 1, ((1,), (2,))))), symvi.UnitGroup("b", 2, (("B", 0), ("C", 1, ((3,), (4,)))))))
+SKIP = symvi.Symmetry(
+    (symvi.UnitGroup("a", 3, (("A", 0), ("C", 1, ((1,), (3,), (2,))))),)
+)  # C reads [input, hidden], hidden in another order
+BLOCKS = symvi.Symmetry(
+    (
+        symvi.UnitGroup("a", 2, (("A", 0), ("C", 1, ((0, 1, 2), (3, 4, 5))))),
+        symvi.UnitGroup("c", 3, (("C", 0), ("D", 1))),
+    )
+)
+PARTS = symvi.Symmetry(
+    (
+        symvi.UnitGroup("c", 2, (("C", 0), ("D", 1))),
+        symvi.UnitGroup("a", 2, (("A", 0), ("C", 1, ((1,), (2,))))),
+        symvi.UnitGroup("b", 2, (("B", 0), ("C", 1, ((3,), (4,))))),
+    )
+)
 TWICE = symvi.Symmetry((symvi.UnitGroup("w", 3, (("A", 0), ("W", 0), ("W", 1), ("C", 1))),))
 SHAPES = {
     "skip": (SKIP, {"A": (3, 1), "C": (2, 5), "free": (2,)}),
@@ -31,12 +44,19 @@ SHAPES = {
 
 
 def weights(shapes, seed=0):
-    return {name: jax.random.normal(jax.random.fold_in(jax.random.key(seed), i), shape) for i, (name, shape) in enumerate(shapes.items())}
+    return {
+        name: jax.random.normal(jax.random.fold_in(jax.random.key(seed), i), shape)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
 
 
 def posterior(name, signed=False):
     group, shapes = SHAPES[name]
-    return symvi.MeanField(weights(shapes), jax.tree.map(lambda v: 0.2 + jnp.exp(0.3 * v), weights(shapes, 1)), symvi.Symmetry(group.groups, signed))
+    return symvi.MeanField(
+        weights(shapes),
+        jax.tree.map(lambda v: 0.2 + jnp.exp(0.3 * v), weights(shapes, 1)),
+        symvi.Symmetry(group.groups, signed),
+    )
 
 
 def element(group, seed):
@@ -48,15 +68,25 @@ def element(group, seed):
 def test_left_action(name, signed):
     group, w = symvi.Symmetry(SHAPES[name][0].groups, signed), weights(SHAPES[name][1])
     g, h = element(group, 1), element(group, 2)
-    for a, b in ((group.act(group.compose(g, h), w), group.act(g, group.act(h, w))), (group.act(group.inverse(g), group.act(g, w)), w), (group.act(group.identity(), w), w)):
+    for a, b in (
+        (group.act(group.compose(g, h), w), group.act(g, group.act(h, w))),
+        (group.act(group.inverse(g), group.act(g, w)), w),
+        (group.act(group.identity(), w), w),
+    ):
         assert all((a[k] == b[k]).all() for k in w)
 
 
 def test_a_unit_takes_its_places_along():
-    moved = SKIP.act(symvi.Element({"a": W([2, 0, 1])}, {}), {"A": W([[1.0], [2.0], [3.0]]), "C": W([[0.0, 10.0, 30.0, 20.0, 9.0]])})
+    moved = SKIP.act(
+        symvi.Element({"a": W([2, 0, 1])}, {}),
+        {"A": W([[1.0], [2.0], [3.0]]), "C": W([[0.0, 10.0, 30.0, 20.0, 9.0]])},
+    )
     np.testing.assert_array_equal(moved["A"][:, 0], [2.0, 3.0, 1.0])
     np.testing.assert_array_equal(moved["C"], [[0.0, 20.0, 10.0, 30.0, 9.0]])
-    flat = symvi.Symmetry((BLOCKS.groups[0],)).act(symvi.Element({"a": W([1, 0])}, {}), {"A": W([[1.0, 1.0], [2.0, 2.0]]), "C": jnp.arange(6.0)[None]})
+    flat = symvi.Symmetry((BLOCKS.groups[0],)).act(
+        symvi.Element({"a": W([1, 0])}, {}),
+        {"A": W([[1.0, 1.0], [2.0, 2.0]]), "C": jnp.arange(6.0)[None]},
+    )
     np.testing.assert_array_equal(flat["C"], [[3.0, 4.0, 5.0, 0.0, 1.0, 2.0]])
 
 
@@ -64,7 +94,10 @@ def test_signs_of_a_weight_on_both_axes():
     """s_i W_ij s_j, moved to g(i), g(j)."""
     group = symvi.Symmetry(TWICE.groups, True)
     w, perm, sign = weights(SHAPES["twice"][1])["W"], np.array([2, 0, 1]), np.array([1, -1, -1])
-    moved = group.act(symvi.Element({"w": W(perm)}, {"w": W(sign)}), {"A": jnp.ones((3, 1)), "W": w, "C": jnp.ones((1, 3))})["W"]
+    moved = group.act(
+        symvi.Element({"w": W(perm)}, {"w": W(sign)}),
+        {"A": jnp.ones((3, 1)), "W": w, "C": jnp.ones((1, 3))},
+    )["W"]
     np.testing.assert_array_equal(moved[perm[:, None], perm], sign[:, None] * w * sign)
 
 
@@ -72,8 +105,13 @@ def test_signs_of_a_weight_on_both_axes():
 def test_own_units_and_rest_hold_every_weight_once(name):
     group, shapes = SHAPES[name]
     sizes = np.cumsum([0] + [int(np.prod(s)) for s in shapes.values()])
-    numbers = {k: jnp.arange(a, b).reshape(s) for (k, s), a, b in zip(shapes.items(), sizes, sizes[1:], strict=False)}
-    pieces = [group.own_units(numbers, g.name) for g in group.groups] + list(group.rest(numbers).values())
+    numbers = {
+        k: jnp.arange(a, b).reshape(s)
+        for (k, s), a, b in zip(shapes.items(), sizes, sizes[1:], strict=False)
+    }
+    pieces = [group.own_units(numbers, g.name) for g in group.groups] + list(
+        group.rest(numbers).values()
+    )
     assert sorted(np.concatenate([np.ravel(p) for p in pieces])) == list(range(sizes[-1]))
     back = {k: jnp.zeros(s, int) for k, s in shapes.items()}
     for g in group.groups:
@@ -90,7 +128,9 @@ def test_symmetrized_density_is_the_mean_over_the_group(name, signed):
     q = posterior(name, signed)
     w = weights(SHAPES[name][1], 5)
     copies = jax.vmap(lambda g: q.log_prob(q.symmetry.act(g, w)))(q.symmetry.elements())
-    assert float(log_symmetrized(q, w)) == pytest.approx(np.logaddexp.reduce(copies) - np.log(len(copies)), rel=1e-12)
+    assert float(log_symmetrized(q, w)) == pytest.approx(
+        np.logaddexp.reduce(copies) - np.log(len(copies)), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["skip", "blocks", "parts"])
@@ -99,7 +139,11 @@ def test_bounds_hold_the_exact_information(name):
     exact = symvi.orbit_information(q, num_samples=4000)
     for method in ("pairwise", "guided"):
         lower, upper = symvi.orbit_information(q, method, num_samples=1000, num_permutations=8)
-        assert lower.value - 4 * (lower.std_error + exact.std_error) <= exact.value <= upper.value + 4 * (upper.std_error + exact.std_error)
+        assert (
+            lower.value - 4 * (lower.std_error + exact.std_error)
+            <= exact.value
+            <= upper.value + 4 * (upper.std_error + exact.std_error)
+        )
 
 
 def test_unit_covariances_keep_weights_moved_in_part():
@@ -108,7 +152,12 @@ def test_unit_covariances_keep_weights_moved_in_part():
         plain = symvi.UnitNormal(q.loc, q.scale, q.symmetry)
         w = weights(SHAPES[name][1], 7)
         assert float(plain.log_prob(w)) == pytest.approx(float(q.log_prob(w)), rel=1e-12)
-        lower = {g.name: jnp.tril(jnp.ones((g.size, *2 * q.symmetry.own_units(q.loc, g.name).shape[1:])), -1) for g in q.symmetry.groups}
+        lower = {
+            g.name: jnp.tril(
+                jnp.ones((g.size, *2 * q.symmetry.own_units(q.loc, g.name).shape[1:])), -1
+            )
+            for g in q.symmetry.groups
+        }
         mixed = symvi.UnitNormal(q.loc, q.scale, q.symmetry, lower)
         draws = mixed.sample(jax.random.key(0), 4000)
         assert float(-mixed.log_prob(draws).mean()) == pytest.approx(float(q.entropy()), abs=0.2)
@@ -124,12 +173,15 @@ def test_unit_covariances_keep_weights_moved_in_part():
         lambda q: symvi.orbit_information(q, "pairwise"),
         lambda q: symvi.orbit_information(q, "bethe"),
         lambda q: symvi.UnitNormal(q.loc, q.scale, q.symmetry, {"w": jnp.zeros((3, 2, 2))}),
-        lambda q: symvi.distances.nearest_copy(q.symmetry, q.loc),
+        lambda q: symvi.copies.nearest_copy(q.symmetry, q.loc),
         lambda q: symvi.align(q.sample(jax.random.key(0), 2), q.loc, q.symmetry),
     ],
 )
 def test_units_of_a_weight_moved_on_both_axes_are_refused(call):
-    with pytest.raises(ValueError, match=r"group 'w': expected each parameter on one axis.*got 'W' on two axes.*use method or symmetrize 'infonce'"):
+    with pytest.raises(
+        ValueError,
+        match=r"group 'w': expected each parameter on one axis.*got 'W' on two axes.*use method or symmetrize 'infonce'",
+    ):
         call(posterior("twice"))
 
 
@@ -152,10 +204,19 @@ def test_prior_must_be_equal_over_places():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0,),)),)), r"group 'a': expected places of 'C' as 2 rows of equal length, no index twice, got \(\(0,\),\); list"),
-        (lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0, 1), (2,))),)), "expected places of 'C' as 2 rows of equal length"),
+        (
+            lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0,),)),)),
+            r"group 'a': expected places of 'C' as 2 rows of equal length, no index twice, got \(\(0,\),\); list",
+        ),
+        (
+            lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0, 1), (2,))),)),
+            "expected places of 'C' as 2 rows of equal length",
+        ),
         (lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0,), (0,))),)), "no index twice"),
-        (lambda: SKIP.act(SKIP.identity(), {"A": jnp.ones((3, 1)), "C": jnp.ones((2, 3))}), r"params\['C'\]: expected size >= 4 along axis 1 for the units 'a', got \(2, 3\); pass weights"),
+        (
+            lambda: SKIP.act(SKIP.identity(), {"A": jnp.ones((3, 1)), "C": jnp.ones((2, 3))}),
+            r"params\['C'\]: expected size >= 4 along axis 1 for the units 'a', got \(2, 3\); pass weights",
+        ),
     ],
 )
 def test_bad_input(call, match):

@@ -9,7 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symvi import BNN, MLP, Categorical, Gaussian, MeanField, Symmetrized, elbo, fit, orbit_information, predict, vi
+from symvi import (
+    BNN,
+    MLP,
+    Categorical,
+    Gaussian,
+    MeanField,
+    Symmetrized,
+    elbo,
+    fit,
+    orbit_information,
+    predict,
+)
+from symvi.vi import fit as vi
 
 X = np.linspace(-1, 1, 12)[:, None]
 Y = np.abs(1.3 * X) + 0.1 * np.random.default_rng(0).normal(size=X.shape)
@@ -21,15 +33,25 @@ QUICK = {"steps": 40, "restarts": 2, "num_samples": 4, "progress": False}
 def start(bnn, seed=0, scale=0.2):
     rng = np.random.default_rng(seed)
     loc = {name: jnp.asarray(0.7 * rng.normal(size=shape)) for name, shape in bnn.shapes.items()}
-    return MeanField(loc, {name: jnp.asarray(np.full(shape, scale)) for name, shape in bnn.shapes.items()}, bnn.symmetry)
+    return MeanField(
+        loc,
+        {name: jnp.asarray(np.full(shape, scale)) for name, shape in bnn.shapes.items()},
+        bnn.symmetry,
+    )
 
 
 def same(left, right):
-    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
+    return all(
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    )
 
 
 def close(left, right):
-    return all(np.allclose(a, b, rtol=1e-9, atol=1e-11) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
+    return all(
+        np.allclose(a, b, rtol=1e-9, atol=1e-11)
+        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    )
 
 
 # the bound
@@ -56,7 +78,11 @@ def test_elbo_against_a_loop():
                 f += w["W2"][s][i, 0] * math.tanh(w["W1"][s][0, i] * x + w["b1"][s][i])
             total += log_normal(y, f, noise)
         values.append(total)
-    entropy = sum(math.log(scale * math.sqrt(2 * math.pi * math.e)) for s in q.scale.values() for scale in np.ravel(s))
+    entropy = sum(
+        math.log(scale * math.sqrt(2 * math.pi * math.e))
+        for s in q.scale.values()
+        for scale in np.ravel(s)
+    )
     estimate = elbo(TANH, q, X, Y, key=key, num_samples=num)
     assert estimate.value == pytest.approx(np.mean(values) + entropy, rel=1e-10)
     assert estimate.std_error == pytest.approx(np.std(values, ddof=1) / math.sqrt(num), rel=1e-8)
@@ -65,7 +91,9 @@ def test_elbo_against_a_loop():
 
 def test_symmetrizing_adds_the_orbit_information():
     q, key = start(TANH), jax.random.key(3)
-    plain, symmetrized = (elbo(TANH, q, X, Y, symmetrize=s, key=key, num_samples=500) for s in (None, "exact"))
+    plain, symmetrized = (
+        elbo(TANH, q, X, Y, symmetrize=s, key=key, num_samples=500) for s in (None, "exact")
+    )
     information = orbit_information(q, key=key, num_samples=500)  # the same draws
     assert symmetrized.value == pytest.approx(plain.value + information.value, rel=1e-10)
     assert information.value > 0.1
@@ -74,7 +102,10 @@ def test_symmetrizing_adds_the_orbit_information():
 
 def test_infonce_bound_lies_between():
     q, key = start(TANH), jax.random.key(3)
-    plain, bound, exact = (elbo(TANH, q, X, Y, symmetrize=s, key=key, num_samples=500) for s in (None, "infonce", "exact"))
+    plain, bound, exact = (
+        elbo(TANH, q, X, Y, symmetrize=s, key=key, num_samples=500)
+        for s in (None, "infonce", "exact")
+    )
     assert plain.value < bound.value < exact.value
     assert bound.kind == "lower" and exact.kind == "exact"
 
@@ -84,7 +115,9 @@ def test_elbo_of_labels():
     labels = np.arange(12) % 3
     q = start(bnn, scale=1e-6)
     logits = np.asarray(bnn.net.apply(q.loc, X))
-    likelihood = sum(row[k] - np.log(np.exp(row).sum()) for row, k in zip(logits, labels, strict=True))
+    likelihood = sum(
+        row[k] - np.log(np.exp(row).sum()) for row, k in zip(logits, labels, strict=True)
+    )
     expected = likelihood + float(bnn.log_prior(q.loc)) + float(q.entropy())
     assert elbo(bnn, q, X, labels, num_samples=10).value == pytest.approx(expected, abs=1e-3)
 
@@ -94,12 +127,23 @@ def test_elbo_of_labels():
 
 @pytest.mark.parametrize("symmetrize", [None, "exact", "infonce"])
 def test_the_bound_rises_and_losses_are_its_negative(symmetrize):
-    result = fit(TINY, X, Y, symmetrize=symmetrize, **{**QUICK, "steps": 400}, num_permutations=4, learning_rate=0.05)
+    result = fit(
+        TINY,
+        X,
+        Y,
+        symmetrize=symmetrize,
+        **{**QUICK, "steps": 400},
+        num_permutations=4,
+        learning_rate=0.05,
+    )
     assert result.losses.shape == (2, 400)
     for restart, reached in enumerate(result.elbos):
         assert result.losses[restart, -50:].mean() < result.losses[restart, :10].mean() - 1
         spread = result.losses[restart, -100:].std() / 10
-        assert abs(reached.value + result.losses[restart, -100:].mean()) < 5 * math.hypot(spread, reached.std_error) + 0.2
+        assert (
+            abs(reached.value + result.losses[restart, -100:].mean())
+            < 5 * math.hypot(spread, reached.std_error) + 0.2
+        )
         assert reached.kind == ("lower" if symmetrize == "infonce" else "exact")
     best = result.posteriors[int(np.argmax([e.value for e in result.elbos]))]
     if symmetrize is None:
@@ -118,7 +162,10 @@ def test_same_seed_same_fit_and_other_seed_another():
 
 def test_fits_are_paired():
     # with K = 1 the InfoNCE bound adds nothing: same starts and draws must then give the same fit
-    plain, paired = (fit(TINY, X, Y, symmetrize=s, num_permutations=1, **QUICK, seed=4) for s in (None, "infonce"))
+    plain, paired = (
+        fit(TINY, X, Y, symmetrize=s, num_permutations=1, **QUICK, seed=4)
+        for s in (None, "infonce")
+    )
     assert np.allclose(plain.losses, paired.losses, rtol=1e-9)
     assert close(plain.posteriors, paired.posteriors)
     assert np.allclose([e.value for e in plain.elbos], [e.value for e in paired.elbos], rtol=1e-9)
@@ -131,11 +178,19 @@ def test_each_restart_is_its_own_fit():
 
 
 def test_first_loss_is_that_of_the_starting_posterior():
-    result = fit(TINY, X, Y, **{**QUICK, "num_samples": 4000, "steps": 1}, initial_scale=0.3, seed=5)
+    result = fit(
+        TINY, X, Y, **{**QUICK, "num_samples": 4000, "steps": 1}, initial_scale=0.3, seed=5
+    )
     keys = jax.random.split(jax.random.split(jax.random.key(5), 3)[0], 2)
     for restart, key in enumerate(keys):
         loc = TINY.init(key)
-        expected = elbo(TINY, MeanField(loc, jax.tree.map(lambda a: jnp.full_like(a, 0.3), loc), TINY.symmetry), X, Y, num_samples=4000)
+        expected = elbo(
+            TINY,
+            MeanField(loc, jax.tree.map(lambda a: jnp.full_like(a, 0.3), loc), TINY.symmetry),
+            X,
+            Y,
+            num_samples=4000,
+        )
         assert abs(result.losses[restart, 0] + expected.value) < 6 * expected.std_error
 
 
@@ -153,7 +208,13 @@ def test_batches_are_shuffled_epochs():
 
 def test_minibatch_loss_is_unbiased():
     # batches of 3 out of 12 make one epoch of 4: scaled by 12 / 3, their mean is the loss of all the data, at fixed weights
-    tiny_step = {"learning_rate": 1e-12, "initial_scale": 1e-9, "num_samples": 1, "restarts": 2, "progress": False}
+    tiny_step = {
+        "learning_rate": 1e-12,
+        "initial_scale": 1e-9,
+        "num_samples": 1,
+        "restarts": 2,
+        "progress": False,
+    }
     batched = fit(TINY, X, Y, steps=4, batch_size=3, **tiny_step)
     full = fit(TINY, X, Y, steps=4, **tiny_step)
     assert batched.losses.mean(axis=1) == pytest.approx(full.losses.mean(axis=1), rel=1e-6)
@@ -161,8 +222,12 @@ def test_minibatch_loss_is_unbiased():
 
 
 def test_minibatches_reach_the_bound():
-    full, batched = (fit(TINY, X, Y, **{**QUICK, "steps": 400}, batch_size=size) for size in (None, 4))
-    assert max(e.value for e in batched.elbos) == pytest.approx(max(e.value for e in full.elbos), abs=0.5)
+    full, batched = (
+        fit(TINY, X, Y, **{**QUICK, "steps": 400}, batch_size=size) for size in (None, 4)
+    )
+    assert max(e.value for e in batched.elbos) == pytest.approx(
+        max(e.value for e in full.elbos), abs=0.5
+    )
 
 
 # predictions
@@ -174,7 +239,10 @@ def test_predict():
     outputs, base = result.predict(X[:5], num=7, key=jax.random.key(1)), result.posterior
     assert outputs.shape == (7, 5, 2)
     assert np.array_equal(outputs, predict(bnn, base, X[:5], num=7, key=jax.random.key(1)))
-    assert np.array_equal(outputs, replace(result, posterior=Symmetrized(base)).predict(X[:5], num=7, key=jax.random.key(1)))
+    assert np.array_equal(
+        outputs,
+        replace(result, posterior=Symmetrized(base)).predict(X[:5], num=7, key=jax.random.key(1)),
+    )
     w = jax.tree.map(lambda a: a[3], base.sample(jax.random.key(1), 7))
     assert np.allclose(outputs[3], bnn.net.apply(w, X[:5]))
     with pytest.raises(ValueError, match="num: expected"):
@@ -185,7 +253,10 @@ def test_predict():
 
 def test_predictions_do_not_see_the_group():
     q = start(TANH)
-    plain, symmetrized = (predict(TANH, p, X, num=4000, key=jax.random.key(k)) for k, p in enumerate((q, Symmetrized(q))))
+    plain, symmetrized = (
+        predict(TANH, p, X, num=4000, key=jax.random.key(k))
+        for k, p in enumerate((q, Symmetrized(q)))
+    )
     error = np.hypot(plain.std(0), symmetrized.std(0)) / math.sqrt(4000)
     assert np.all(np.abs(plain.mean(0) - symmetrized.mean(0)) < 5 * error)
 
@@ -212,7 +283,9 @@ class Erratic:
 
 def test_a_diverged_restart_is_reported_and_left_out():
     bnn = BNN(Erratic(always=False), Gaussian(0.3))
-    with pytest.warns(UserWarning, match=r"fit: restarts .*\(step 0\).* diverged and are left out") as caught:
+    with pytest.warns(
+        UserWarning, match=r"fit: restarts .*\(step 0\).* diverged and are left out"
+    ) as caught:
         result = fit(bnn, X, Y, **{**QUICK, "restarts": 8})
     assert 0 < len(result.kept) < 8
     assert len(result.posteriors) == len(result.elbos) == len(result.kept)
@@ -226,7 +299,9 @@ def test_a_diverged_restart_is_reported_and_left_out():
 
 
 def test_all_diverged():
-    with pytest.raises(ValueError, match="the first non-finite loss is at step 0; lower learning_rate"):
+    with pytest.raises(
+        ValueError, match="the first non-finite loss is at step 0; lower learning_rate"
+    ):
         fit(BNN(Erratic(always=True), Gaussian(0.3)), X, Y, **QUICK)
 
 
@@ -269,7 +344,9 @@ def test_bad_data():
         elbo(TINY, start(TINY), X, np.where(X > 0, np.nan, Y))
 
 
-@pytest.mark.parametrize("arguments", [{"symmetrize": "yes"}, {"num_samples": 0}, {"num_permutations": 0}])
+@pytest.mark.parametrize(
+    "arguments", [{"symmetrize": "yes"}, {"num_samples": 0}, {"num_permutations": 0}]
+)
 def test_bad_arguments_of_elbo(arguments):
     with pytest.raises(ValueError, match="expected"):
         elbo(TINY, start(TINY), X, Y, **arguments)
@@ -277,11 +354,16 @@ def test_bad_arguments_of_elbo(arguments):
 
 def test_exact_refuses_17_units_before_any_work():
     bnn = BNN(MLP([1, 17, 1]), Gaussian(0.3))
-    with pytest.raises(ValueError, match=r"exact: expected one hidden layer of n <= 16 .* use symmetrize='pairwise'"):
+    with pytest.raises(
+        ValueError,
+        match=r"exact: expected one hidden layer of n <= 16 .* use symmetrize='pairwise'",
+    ):
         fit(bnn, X, Y, symmetrize="exact", **{**QUICK, "steps": 10**9})
 
 
 def test_progress_is_quiet_away_from_a_terminal(capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # a plug-in of pytest may have imported it
+    monkeypatch.delitem(
+        sys.modules, "ipykernel", raising=False
+    )  # a plug-in of pytest may have imported it
     fit(TINY, X, Y, **{**QUICK, "progress": True})
     assert capsys.readouterr() == ("", "")

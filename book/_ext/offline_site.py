@@ -15,7 +15,15 @@ from docutils import nodes
 from sphinx_proof.nodes import proof_node
 
 # What tex-mml-chtml.js fetches on demand: TeX packages, fonts, and what its menu and screen-reader support ask for.
-MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex", "output/chtml/fonts/woff-v2", "a11y", "ui", "sre/mathmaps/en.json", "sre/mathmaps/base.json")
+MATHJAX_PARTS = (
+    "tex-mml-chtml.js",
+    "input/tex",
+    "output/chtml/fonts/woff-v2",
+    "a11y",
+    "ui",
+    "sre/mathmaps/en.json",
+    "sre/mathmaps/base.json",
+)
 
 
 def copy_mathjax(app, exception) -> None:
@@ -36,13 +44,25 @@ def copy_mathjax(app, exception) -> None:
 def drop_thebe(app, config) -> None:
     """Jupyter Book always loads sphinx-thebe; unhook it and the style sheet it would add to each page."""
     for listeners in app.events.listeners.values():
-        listeners[:] = [one for one in listeners if not getattr(one.handler, "__module__", "").startswith("sphinx_thebe")]
-    app.registry.css_files[:] = [(name, options) for name, options in app.registry.css_files if name != "sphinx-thebe.css"]
+        listeners[:] = [
+            one
+            for one in listeners
+            if not getattr(one.handler, "__module__", "").startswith("sphinx_thebe")
+        ]
+    app.registry.css_files[:] = [
+        (name, options) for name, options in app.registry.css_files if name != "sphinx-thebe.css"
+    ]
 
 
 def escape_bars(app, what, name, thing, options, lines) -> None:
     """Bars mean absolute values and orders in symvi's docstrings; in reStructuredText they would mark a substitution."""
-    lines[:] = ["".join(part if part.startswith("`") else part.replace("|", r"\|") for part in re.split(r"(``.*?``|`[^`]*`)", line)) for line in lines]
+    lines[:] = [
+        "".join(
+            part if part.startswith("`") else part.replace("|", r"\|")
+            for part in re.split(r"(``.*?``|`[^`]*`)", line)
+        )
+        for line in lines
+    ]
 
 
 def title_folded_proofs(app, doctree) -> None:

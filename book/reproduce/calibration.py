@@ -31,13 +31,22 @@ def replications(first, block=BLOCK):
 
     bnn = symvi.BNN(symvi.MLP(WIDTHS, activation="tanh"), symvi.Gaussian())
     kernel = NUTS(bnn.numpyro_model, target_accept_prob=0.95)
-    mcmc = MCMC(kernel, num_warmup=WARMUP, num_samples=RANKED * THIN, thinning=THIN, progress_bar=False, jit_model_args=True)  # compiled once for all data
+    mcmc = MCMC(
+        kernel,
+        num_warmup=WARMUP,
+        num_samples=RANKED * THIN,
+        thinning=THIN,
+        progress_bar=False,
+        jit_model_args=True,
+    )  # compiled once for all data
     x = jnp.linspace(-2, 2, NUM)[:, None]
 
     def ranked(w, y):
         """The five quantities of draws ``(num, *shape)``, shape ``(num, 5)``."""
         f = outputs(bnn, w, np.array(POINTS)[:, None])[..., 0]
-        return np.concatenate([f, np.asarray(w["log_noise"])[:, None], log_joints(bnn, w, x, y)[:, None]], axis=1)
+        return np.concatenate(
+            [f, np.asarray(w["log_noise"])[:, None], log_joints(bnn, w, x, y)[:, None]], axis=1
+        )
 
     ranks, divergences = [], []
     for number in range(first, first + block):
@@ -53,15 +62,34 @@ def replications(first, block=BLOCK):
 
 def main():
     """Run the blocks that are missing and write the ranks."""
-    blocks = symvi.sweep(replications, [{"first": first} for first in range(0, REPLICATIONS, BLOCK)], ROOT / "_build" / "results" / "calibration")
+    blocks = symvi.sweep(
+        replications,
+        [{"first": first} for first in range(0, REPLICATIONS, BLOCK)],
+        ROOT / "_build" / "results" / "calibration",
+    )
     made = {"command": "book/reproduce/calibration.py", "jax": jax.__version__}
-    setting = {"widths": WIDTHS, "activation": "tanh", "rows": NUM, "draws": RANKED, "thin": THIN, "warmup": WARMUP}
-    record = {"made": made, "setting": setting, "quantities": QUANTITIES, "ranks": [row for b in blocks for row in b["ranks"]], "divergences": [d for b in blocks for d in b["divergences"]]}
+    setting = {
+        "widths": WIDTHS,
+        "activation": "tanh",
+        "rows": NUM,
+        "draws": RANKED,
+        "thin": THIN,
+        "warmup": WARMUP,
+    }
+    record = {
+        "made": made,
+        "setting": setting,
+        "quantities": QUANTITIES,
+        "ranks": [row for b in blocks for row in b["ranks"]],
+        "divergences": [d for b in blocks for d in b["divergences"]],
+    }
     target = ROOT / "book" / "results" / "calibration.json"
     partial_file = target.with_suffix(".tmp")
     partial_file.write_text(json.dumps(record) + "\n")
     partial_file.replace(target)
-    print(f"{len(record['ranks'])} replications in {target}, {sum(record['divergences'])} divergences")
+    print(
+        f"{len(record['ranks'])} replications in {target}, {sum(record['divergences'])} divergences"
+    )
 
 
 if __name__ == "__main__":

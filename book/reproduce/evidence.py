@@ -18,14 +18,28 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
-from symvi.information import pointwise_exact, pointwise_guided
-from symvi.references import RECIPES
+from symvi.information.core import pointwise_exact, pointwise_guided
+from symvi.truth.references import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTICLES, REPEATS, BLOCKS = 1000, 8, 2  # repeats of one block
-RESTARTS, STEPS, DRAWS, SCALE = 8, 3000, 8, 0.05  # of the fits; draws a step; starting standard deviation
-MEASURED, GUIDED, PERMUTATIONS = 10_000, 400, 20  # draws that measure a posterior; for the guided bounds; permutations of each
-METHODS = {"plain": {}, "unit": {"covariance": "unit"}, "exact": {"symmetrize": "exact"}, "pairwise": {"symmetrize": "pairwise"}}
+RESTARTS, STEPS, DRAWS, SCALE = (
+    8,
+    3000,
+    8,
+    0.05,
+)  # of the fits; draws a step; starting standard deviation
+MEASURED, GUIDED, PERMUTATIONS = (
+    10_000,
+    400,
+    20,
+)  # draws that measure a posterior; for the guided bounds; permutations of each
+METHODS = {
+    "plain": {},
+    "unit": {"covariance": "unit"},
+    "exact": {"symmetrize": "exact"},
+    "pairwise": {"symmetrize": "pairwise"},
+}
 COLUMNS = ("L", "L error", "I lower", "I upper", "lower error", "upper error", "L_G error")
 
 
@@ -40,15 +54,23 @@ def evidence(name, block, particles=PARTICLES, repeats=REPEATS):
     jax.config.update("jax_enable_x64", True)
     begun = time.time()
     bnn, data = symvi.reference_model(name)
-    found = symvi.log_evidence(bnn, data.x, data.y, particles=particles, repeats=repeats, seed=block)
-    return {"value": found.value, "std_error": found.std_error, "seconds": round(time.time() - begun)}
+    found = symvi.log_evidence(
+        bnn, data.x, data.y, particles=particles, repeats=repeats, seed=block
+    )
+    return {
+        "value": found.value,
+        "std_error": found.std_error,
+        "seconds": round(time.time() - begun),
+    }
 
 
 def pooled(blocks):
     """The log of the mean of the blocks' estimates of p(y | x), with its standard error."""
     values, errors = (np.array([b[k] for b in blocks]) for k in ("value", "std_error"))
     z = np.exp(values - values.max())
-    return float(values.max() + math.log(z.mean())), float(np.sqrt(np.sum((z * errors) ** 2)) / z.sum())
+    return float(values.max() + math.log(z.mean())), float(
+        np.sqrt(np.sum((z * errors) ** 2)) / z.sum()
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -67,14 +89,40 @@ def measure(bnn, q, x, y, key):
         low, low_error = mean_error(gain)
         return jnp.stack([bound, error, low, low, low_error, low_error, mean_error(gap + gain)[1]])
     some, keys = jax.tree.map(lambda v: v[:GUIDED], w), jax.random.split(k_group, GUIDED)
-    (low, low_error), (high, high_error) = (mean_error(v) for v in jax.lax.map(lambda v: pointwise_guided(q, *v, PERMUTATIONS), (some, keys), batch_size=50))
-    return jnp.stack([bound, error, low, high, low_error, high_error, jnp.hypot(error, jnp.maximum(low_error, high_error))])
+    (low, low_error), (high, high_error) = (
+        mean_error(v)
+        for v in jax.lax.map(
+            lambda v: pointwise_guided(q, *v, PERMUTATIONS), (some, keys), batch_size=50
+        )
+    )
+    return jnp.stack(
+        [
+            bound,
+            error,
+            low,
+            high,
+            low_error,
+            high_error,
+            jnp.hypot(error, jnp.maximum(low_error, high_error)),
+        ]
+    )
 
 
 def train(name, method, steps=STEPS, seed=0):
     """All restarts of one method on one posterior: the fit."""
     bnn, data = symvi.reference_model(name)
-    return symvi.fit(bnn, data.x, data.y, steps=steps, restarts=RESTARTS, num_samples=DRAWS, initial_scale=SCALE, seed=seed, progress=False, **METHODS[method])
+    return symvi.fit(
+        bnn,
+        data.x,
+        data.y,
+        steps=steps,
+        restarts=RESTARTS,
+        num_samples=DRAWS,
+        initial_scale=SCALE,
+        seed=seed,
+        progress=False,
+        **METHODS[method],
+    )
 
 
 def fitted(name, method):
@@ -84,7 +132,10 @@ def fitted(name, method):
     bnn, data = symvi.reference_model(name)
     run = train(name, method)
     table = np.full((RESTARTS, len(COLUMNS)), np.nan)
-    table[list(run.kept)] = [measure(bnn, q, data.x, data.y, jax.random.key(r)) for r, q in zip(run.kept, run.posteriors, strict=True)]
+    table[list(run.kept)] = [
+        measure(bnn, q, data.x, data.y, jax.random.key(r))
+        for r, q in zip(run.kept, run.posteriors, strict=True)
+    ]
     return {"table": table, "seconds": round(time.time() - begun)}
 
 
@@ -102,9 +153,23 @@ def main():
         (bnn, _), columns = symvi.reference_model(name), {}
         for cell, found in zip(fits, tables, strict=True):
             if cell["name"] == name:
-                columns[cell["method"]] = np.vectorize(lambda v: float(f"{v:.6g}"))(found["table"]).tolist()
-        seconds = {"evidence": sum(b["seconds"] for b in own), "fits": sum(f["seconds"] for c, f in zip(fits, tables, strict=True) if c["name"] == name)}
-        record[name] = {"log_evidence": value, "std_error": error, "blocks": own, "log_order": float(bnn.symmetry.log_order), "seconds": seconds, "fits": columns}
+                columns[cell["method"]] = np.vectorize(lambda v: float(f"{v:.6g}"))(
+                    found["table"]
+                ).tolist()
+        seconds = {
+            "evidence": sum(b["seconds"] for b in own),
+            "fits": sum(
+                f["seconds"] for c, f in zip(fits, tables, strict=True) if c["name"] == name
+            ),
+        }
+        record[name] = {
+            "log_evidence": value,
+            "std_error": error,
+            "blocks": own,
+            "log_order": float(bnn.symmetry.log_order),
+            "seconds": seconds,
+            "fits": columns,
+        }
     settings = {
         "particles": PARTICLES,
         "repeats": REPEATS * BLOCKS,
@@ -116,10 +181,18 @@ def main():
         "guided": GUIDED,
         "permutations": PERMUTATIONS,
     }
-    made = {"command": "book/reproduce/evidence.py", "symvi": symvi.__version__, "jax": jax.__version__, "machine": platform.machine()}
+    made = {
+        "command": "book/reproduce/evidence.py",
+        "symvi": symvi.__version__,
+        "jax": jax.__version__,
+        "machine": platform.machine(),
+    }
     target = ROOT / "book" / "results" / "evidence.json"
     partial_file = target.with_suffix(".tmp")
-    partial_file.write_text(json.dumps({"made": made, "settings": settings, "columns": COLUMNS, "posteriors": record}) + "\n")
+    partial_file.write_text(
+        json.dumps({"made": made, "settings": settings, "columns": COLUMNS, "posteriors": record})
+        + "\n"
+    )
     partial_file.replace(target)
     print(f"{len(record)} posteriors in {target}")
 

@@ -21,14 +21,18 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
-from symvi.comparison import expected_calibration_error
-from symvi.information import pairwise_bounds, pairwise_objective
-from symvi.permanents import MAX_EXACT
+from symvi.comparison.table import expected_calibration_error
+from symvi.information.core import pairwise_bounds, pairwise_objective
+from symvi.permanents.core import MAX_EXACT
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS, WIDE, SEEDS, TRACED = (5, 10, 20, 30), (100, 400), 10, 2
 PAPER = {5: 88.379, 10: 93.217, 20: 94.836, 30: 95.432}  # Table 1, mean field, accuracy in %
-CHOICES = {"activation": ("relu", "tanh"), "prior": (0.1, 0.3, 1.0), "start": (-3.0, -2.0)}  # start: log of the initial standard deviation
+CHOICES = {
+    "activation": ("relu", "tanh"),
+    "prior": (0.1, 0.3, 1.0),
+    "start": (-3.0, -2.0),
+}  # start: log of the initial standard deviation
 METHODS = {
     "plain": {},
     "K=5": {"symmetrize": "infonce", "num_permutations": 5},
@@ -54,18 +58,31 @@ def images(held_out=0):
     """Training and test images and labels; with `held_out`, that many of the training images are the test part."""
     data = symvi.data.mnist(download=True)
     x, y = data.x, data.y.astype(np.int32)
-    return (x[:-held_out], y[:-held_out], x[-held_out:], y[-held_out:]) if held_out else (x, y, data.x_test, data.y_test.astype(np.int32))
+    return (
+        (x[:-held_out], y[:-held_out], x[-held_out:], y[-held_out:])
+        if held_out
+        else (x, y, data.x_test, data.y_test.astype(np.int32))
+    )
 
 
 @lru_cache
 def model(width, activation, prior):
     """The network 784-width-10; one object for each, so that its programs compile once."""
-    return symvi.BNN(symvi.MLP([784, width, 10], activation), symvi.Categorical(), prior_scale=prior)
+    return symvi.BNN(
+        symvi.MLP([784, width, 10], activation), symvi.Categorical(), prior_scale=prior
+    )
 
 
 def train(bnn, x, y, start, seed, method="plain", steps=STEPS, restarts=1, rate=RATE):
     """The restarts' posteriors."""
-    options = {"steps": steps, "restarts": restarts, "num_samples": 1, "batch_size": BATCH, "learning_rate": rate, "initial_scale": math.exp(start)}
+    options = {
+        "steps": steps,
+        "restarts": restarts,
+        "num_samples": 1,
+        "batch_size": BATCH,
+        "learning_rate": rate,
+        "initial_scale": math.exp(start),
+    }
     return symvi.fit(bnn, x, y, **options, seed=seed, progress=False, **METHODS[method]).posteriors
 
 
@@ -73,20 +90,36 @@ def train(bnn, x, y, start, seed, method="plain", steps=STEPS, restarts=1, rate=
 def probabilities(bnn, q, x, key, num=DRAWS):
     """Mean predicted probabilities over `num` networks drawn from q: shape (N, 10)."""
     draws = q.sample(key, num)
-    return jax.lax.scan(lambda total, w: (total + jax.nn.softmax(bnn.net.apply(w, x)), None), jnp.zeros((len(x), bnn.net.widths[-1])), draws)[0] / num
+    return (
+        jax.lax.scan(
+            lambda total, w: (total + jax.nn.softmax(bnn.net.apply(w, x)), None),
+            jnp.zeros((len(x), bnn.net.widths[-1])),
+            draws,
+        )[0]
+        / num
+    )
 
 
 def prediction(p, y):
     """Accuracy in %, mean negative log probability in nats, expected calibration error in 10 bins (in %)."""
     p = np.asarray(p, float)
     hit = p.argmax(1) == y
-    return {"accuracy": 100 * hit.mean(), "nll": -np.log(p[np.arange(len(y)), y]).mean(), "ece": 100 * expected_calibration_error(p.max(1), hit)}
+    return {
+        "accuracy": 100 * hit.mean(),
+        "nll": -np.log(p[np.arange(len(y)), y]).mean(),
+        "ece": 100 * expected_calibration_error(p.max(1), hit),
+    }
 
 
 @jax.jit
 def pull(q):
     """The largest entry of the gradient of the pairwise bound of I with respect to loc and log scale."""
-    slope = jax.grad(lambda loc, log_scale: pairwise_objective(symvi.MeanField(loc, jax.tree.map(jnp.exp, log_scale), q.symmetry))[0], (0, 1))(q.loc, jax.tree.map(jnp.log, q.scale))
+    slope = jax.grad(
+        lambda loc, log_scale: pairwise_objective(
+            symvi.MeanField(loc, jax.tree.map(jnp.exp, log_scale), q.symmetry)
+        )[0],
+        (0, 1),
+    )(q.loc, jax.tree.map(jnp.log, q.scale))
     return jnp.max(jnp.array([jnp.abs(s).max() for s in jax.tree.leaves(slope)]))
 
 
@@ -98,13 +131,22 @@ def active(q):
 def information(q, guided=True):
     """I(g; w), in double precision: the uniform bound with K = 20, the certified pairwise interval, exact or guided values, and the pull."""
     with jax.enable_x64(True):
-        q = symvi.MeanField(*({k: jnp.asarray(v, float) for k, v in side.items()} for side in (q.loc, q.scale)), q.symmetry)
-        found = {"uniform": symvi.orbit_information(q, "infonce", num_samples=100, num_permutations=20).value}
+        q = symvi.MeanField(
+            *({k: jnp.asarray(v, float) for k, v in side.items()} for side in (q.loc, q.scale)),
+            q.symmetry,
+        )
+        found = {
+            "uniform": symvi.orbit_information(
+                q, "infonce", num_samples=100, num_permutations=20
+            ).value
+        }
         found |= {"pairwise": [float(v) for v in pairwise_bounds(q)], "pull": float(pull(q))}
         if guided:
             exact = q.symmetry.groups[0].size <= MAX_EXACT
             value = symvi.orbit_information(q, "exact" if exact else "guided", num_samples=100)
-            found["best"] = [value.value, value.value] if exact else [value.lower.value, value.upper.value]
+            found["best"] = (
+                [value.value, value.value] if exact else [value.lower.value, value.upper.value]
+            )
     return found
 
 
@@ -119,7 +161,10 @@ def choice(activation, prior, start, width):
     bnn = model(width, activation, prior)
     posteriors = train(bnn, x, y, start, seed=100, steps=EPOCHS * len(x) // BATCH, restarts=3)
     return {
-        "accuracy": [prediction(probabilities(bnn, q, x_out, jax.random.key(1), 100), y_out)["accuracy"] for q in posteriors],
+        "accuracy": [
+            prediction(probabilities(bnn, q, x_out, jax.random.key(1), 100), y_out)["accuracy"]
+            for q in posteriors
+        ],
         "pairwise": [[float(v) for v in pairwise_bounds(q)] for q in posteriors],
     }
 
@@ -131,10 +176,18 @@ def harder(width, activation, prior, start):
     bnn = model(width, activation, prior)
     posteriors = train(bnn, x, y, start, seed=200, steps=EPOCHS * len(x) // BATCH, restarts=SEEDS)
     parts = {"held out": (x_out, y_out), "test": (x_test, y_test)}
-    return {name: [prediction(probabilities(bnn, q, u, jax.random.key(1)), v)["accuracy"] for q in posteriors] for name, (u, v) in parts.items()}
+    return {
+        name: [
+            prediction(probabilities(bnn, q, u, jax.random.key(1)), v)["accuracy"]
+            for q in posteriors
+        ]
+        for name, (u, v) in parts.items()
+    }
 
 
-def compared(bnn, start, seed, methods, size=60_000, guided=True, key=2, draws=20, steps=STEPS, rate=RATE):
+def compared(
+    bnn, start, seed, methods, size=60_000, guided=True, key=2, draws=20, steps=STEPS, rate=RATE
+):
     """Every method from the same start, on the same batches with the same noise: its measures, and its distance from plain training."""
     x, y, x_test, y_test = images()
     x, y, out = x[:size], y[:size], {}
@@ -142,19 +195,34 @@ def compared(bnn, start, seed, methods, size=60_000, guided=True, key=2, draws=2
         begun = time.time()
         (q,) = train(bnn, x, y, start, seed, method, steps, rate=rate)
         seconds, p = time.time() - begun, probabilities(bnn, q, x_test, jax.random.key(1))
-        row = {**prediction(p, y_test), "seconds": seconds, "active": active(q), **information(q, guided)}
+        row = {
+            **prediction(p, y_test),
+            "seconds": seconds,
+            "active": active(q),
+            **information(q, guided),
+        }
         bound = symvi.elbo(bnn, q, x, y, num_samples=draws, key=jax.random.key(key))
         row |= {"L": bound.value, "L error": bound.std_error}
         if method == "plain":
             first, label = flat(q), np.asarray(p).argmax(1)
-        out[method] = {**row, "weights apart": np.abs(flat(q) - first).max(), "labels apart": int((np.asarray(p).argmax(1) != label).sum())}
+        out[method] = {
+            **row,
+            "weights apart": np.abs(flat(q) - first).max(),
+            "labels apart": int((np.asarray(p).argmax(1) != label).sum()),
+        }
     return out
 
 
 def table(width, activation, prior, start, seed):
     """One seed of Table 1 at one width, all methods; at width 100 plain training and the paper's K = 20, at 400 plain training."""
     bnn = model(width, activation, prior)
-    return compared(bnn, start, seed, METHODS if width in WIDTHS else ("plain", "K=20") if width == WIDE[0] else ("plain",), guided=width in WIDTHS)
+    return compared(
+        bnn,
+        start,
+        seed,
+        METHODS if width in WIDTHS else ("plain", "K=20") if width == WIDE[0] else ("plain",),
+        guided=width in WIDTHS,
+    )
 
 
 def trace(width, activation, prior, start, seed):
@@ -164,7 +232,11 @@ def trace(width, activation, prior, start, seed):
     for steps in TIMES:
         (q,) = train(bnn, x, y, start, seed, steps=max(1, steps))
         if steps == 0:  # the start, but for one step of the means
-            q = symvi.MeanField(q.loc, jax.tree.map(lambda a: jnp.full_like(a, math.exp(start)), q.scale), q.symmetry)
+            q = symvi.MeanField(
+                q.loc,
+                jax.tree.map(lambda a: jnp.full_like(a, math.exp(start)), q.scale),
+                q.symmetry,
+            )
         out.append(information(q, guided=False))
     return out
 
@@ -184,11 +256,31 @@ def alive(width, images, prior, start, seed):
 
 def slow(seed):
     """One setting of `alive` with a tenth of the rate and 40,000 steps."""
-    return compared(model(10, "relu", 1.0), 0.0, seed, ("plain", "pairwise"), size=100, key=100 + seed, draws=1000, steps=40_000, rate=RATE / 10)
+    return compared(
+        model(10, "relu", 1.0),
+        0.0,
+        seed,
+        ("plain", "pairwise"),
+        size=100,
+        key=100 + seed,
+        draws=1000,
+        steps=40_000,
+        rate=RATE / 10,
+    )
 
 
-MAP = [*grid(width=(10,), images=(100, 1000, 60_000), prior=(0.1, 1.0), start=(-3.0, None)), {"width": 30, "images": 60_000, "prior": 1.0, "start": -1.0}]  # None: start as wide as the prior
-TASKS = {"slow": slow, "choice": choice, "harder": harder, "table": table, "trace": trace, "alive": alive}
+MAP = [
+    *grid(width=(10,), images=(100, 1000, 60_000), prior=(0.1, 1.0), start=(-3.0, None)),
+    {"width": 30, "images": 60_000, "prior": 1.0, "start": -1.0},
+]  # None: start as wide as the prior
+TASKS = {
+    "slow": slow,
+    "choice": choice,
+    "harder": harder,
+    "table": table,
+    "trace": trace,
+    "alive": alive,
+}
 
 
 def work(task, **arguments):
@@ -201,7 +293,11 @@ def chosen(choices):
     """The setting whose mean-field accuracies, on the 10,000 images, stay closest to the paper's four."""
 
     def distance(setting):
-        return max(abs(np.mean(rows["accuracy"]) - PAPER[cell["width"]]) for cell, rows in choices if all(cell[k] == v for k, v in setting.items()))
+        return max(
+            abs(np.mean(rows["accuracy"]) - PAPER[cell["width"]])
+            for cell, rows in choices
+            if all(cell[k] == v for k, v in setting.items())
+        )
 
     return min(grid(**CHOICES), key=distance)
 
@@ -223,9 +319,13 @@ def main():
     def swept(task, cells):
         begun = time.time()
         try:
-            rows = [r["rows"] for r in symvi.sweep(work, [{"task": task, **c} for c in cells], folder)]
+            rows = [
+                r["rows"] for r in symvi.sweep(work, [{"task": task, **c} for c in cells], folder)
+            ]
         finally:
-            clock.write_text(str(time.time() - begun + (float(clock.read_text()) if clock.exists() else 0)))
+            clock.write_text(
+                str(time.time() - begun + (float(clock.read_text()) if clock.exists() else 0))
+            )
         return list(zip(cells, rows, strict=True))
 
     choices = swept("choice", grid(width=WIDTHS, **CHOICES))
@@ -237,14 +337,36 @@ def main():
         "trace": swept("trace", grid(seed=range(TRACED), width=WIDTHS, **same)),
         "alive": swept("alive", [{"seed": seed, **c} for seed in range(MAP_SEEDS) for c in MAP]),
         "slow": swept("slow", grid(seed=range(MAP_SEEDS))),
-        "table": swept("table", grid(seed=range(SEEDS), width=WIDTHS, **same)) + swept("table", grid(width=WIDE, **same, seed=range(WIDE_SEEDS))),
+        "table": swept("table", grid(seed=range(SEEDS), width=WIDTHS, **same))
+        + swept("table", grid(width=WIDE, **same, seed=range(WIDE_SEEDS))),
     }
-    made = {"command": "book/reproduce/mnist_table.py", "symvi": symvi.__version__, "jax": jax.__version__, "machine": platform.machine(), "cores": os.cpu_count(), "seconds": round(float(clock.read_text()))}
+    made = {
+        "command": "book/reproduce/mnist_table.py",
+        "symvi": symvi.__version__,
+        "jax": jax.__version__,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "seconds": round(float(clock.read_text())),
+    }
     target = ROOT / "book" / "results" / "mnist.json"
     partial_file = target.with_suffix(".tmp")
-    partial_file.write_text(json.dumps({"made": made, "setting": setting, **{name: [{"cell": c, "rows": rounded(r)} for c, r in cells] for name, cells in found.items()}}) + "\n")
+    partial_file.write_text(
+        json.dumps(
+            {
+                "made": made,
+                "setting": setting,
+                **{
+                    name: [{"cell": c, "rows": rounded(r)} for c, r in cells]
+                    for name, cells in found.items()
+                },
+            }
+        )
+        + "\n"
+    )
     partial_file.replace(target)
-    print(f"{setting}: {sum(map(len, found.values()))} cells in {target} ({made['seconds']} s in all runs)")
+    print(
+        f"{setting}: {sum(map(len, found.values()))} cells in {target} ({made['seconds']} s in all runs)"
+    )
 
 
 if __name__ == "__main__":

@@ -19,11 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
-from symvi.information import pairwise_bounds, pointwise_exact, pointwise_guided
-from symvi.permanents import MAX_EXACT
+from symvi.information.core import pairwise_bounds, pointwise_exact, pointwise_guided
+from symvi.permanents.core import MAX_EXACT
 
 ROOT = Path(__file__).resolve().parents[2]
-GRID = {"width": (4, 8, 32), "size": (16, 64, 256), "noise": (0.1, 0.3, 1.0), "start": (-3.0, -1.0)}  # start: log of the initial standard deviation
+GRID = {
+    "width": (4, 8, 32),
+    "size": (16, 64, 256),
+    "noise": (0.1, 0.3, 1.0),
+    "start": (-3.0, -1.0),
+}  # start: log of the initial standard deviation
 COLUMNS = ("L", "I lower", "I upper", "held-out", "active", "pairwise lower", "pairwise upper")
 
 
@@ -31,7 +36,12 @@ def draw_data(size, noise, seed):
     """y = sin(2x) + noise, x uniform on [-2, 2]: `size` training rows and 1000 held-out rows."""
     rng = np.random.default_rng([seed, 7])
     x, x_test = rng.uniform(-2, 2, (size, 1)), rng.uniform(-2, 2, (1000, 1))
-    return x, np.sin(2 * x) + noise * rng.normal(size=x.shape), x_test, np.sin(2 * x_test) + noise * rng.normal(size=x_test.shape)
+    return (
+        x,
+        np.sin(2 * x) + noise * rng.normal(size=x.shape),
+        x_test,
+        np.sin(2 * x_test) + noise * rng.normal(size=x_test.shape),
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -43,7 +53,10 @@ def measure(bnn, q, x, y, x_test, y_test):
         low = high = jax.vmap(lambda v: pointwise_exact(q, v))(w).mean()
     else:
         some, keys = jax.tree.map(lambda v: v[:100], w), jax.random.split(jax.random.key(2), 100)
-        low, high = (v.mean() for v in jax.lax.map(lambda v: pointwise_guided(q, *v, 20), (some, keys), batch_size=25))
+        low, high = (
+            v.mean()
+            for v in jax.lax.map(lambda v: pointwise_guided(q, *v, 20), (some, keys), batch_size=25)
+        )
     terms = jax.vmap(lambda v: bnn.pointwise_log_likelihood(v, x_test, y_test))(w)
     held_out = (jax.nn.logsumexp(terms, axis=0) - math.log(len(terms))).mean()
     active = jnp.sum(jnp.abs(q.loc["W2"][:, 0]) > q.scale["W2"][:, 0])
@@ -59,7 +72,16 @@ def setting(width, size, noise, start, draws=6, restarts=8, steps=5000):
     for seed in range(draws):
         data = draw_data(size, noise, seed)
         for method in methods:
-            run = symvi.fit(bnn, *data[:2], symmetrize=method, steps=steps, restarts=restarts, initial_scale=math.exp(start), seed=seed, progress=False)
+            run = symvi.fit(
+                bnn,
+                *data[:2],
+                symmetrize=method,
+                steps=steps,
+                restarts=restarts,
+                initial_scale=math.exp(start),
+                seed=seed,
+                progress=False,
+            )
             table = np.full((restarts, len(COLUMNS)), np.nan)  # a restart that diverged stays NaN
             table[list(run.kept)] = [measure(bnn, q, *data) for q in run.posteriors]
             out[str(method)].append(table)
@@ -71,8 +93,22 @@ def main():
     begun = time.time()
     cells = [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())]
     results = symvi.sweep(setting, cells, ROOT / "_build" / "results" / "training-map")
-    rounded = [{"cell": c, "result": {m: np.vectorize(lambda v: float(f"{v:.6g}"))(t).tolist() for m, t in r.items()}} for c, r in zip(cells, results, strict=True)]
-    made = {"command": "book/reproduce/training_map.py", "symvi": symvi.__version__, "jax": jax.__version__, "machine": platform.machine(), "seconds": round(time.time() - begun)}
+    rounded = [
+        {
+            "cell": c,
+            "result": {
+                m: np.vectorize(lambda v: float(f"{v:.6g}"))(t).tolist() for m, t in r.items()
+            },
+        }
+        for c, r in zip(cells, results, strict=True)
+    ]
+    made = {
+        "command": "book/reproduce/training_map.py",
+        "symvi": symvi.__version__,
+        "jax": jax.__version__,
+        "machine": platform.machine(),
+        "seconds": round(time.time() - begun),
+    }
     target = ROOT / "book" / "results" / "training-map.json"
     partial_file = target.with_suffix(".tmp")
     partial_file.write_text(json.dumps({"made": made, "columns": COLUMNS, "cells": rounded}) + "\n")

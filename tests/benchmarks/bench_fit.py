@@ -35,20 +35,38 @@ def main():
     x = rng.uniform(-2, 2, (100, 1)).astype(np.float32)
     y = (np.sin(2 * x) + 0.1 * rng.normal(size=x.shape)).astype(np.float32)
     bnn = symvi.BNN(symvi.MLP([1, 50, 1], "tanh"), symvi.Gaussian(0.1))
-    svi = SVI(bnn.numpyro_model, AutoNormal(bnn.numpyro_model, init_scale=0.05), numpyro.optim.Adam(1e-2), Trace_ELBO(num_particles=SAMPLES))
+    svi = SVI(
+        bnn.numpyro_model,
+        AutoNormal(bnn.numpyro_model, init_scale=0.05),
+        numpyro.optim.Adam(1e-2),
+        Trace_ELBO(num_particles=SAMPLES),
+    )
 
     def with_numpyro(seed):
         jax.block_until_ready(svi.run(jax.random.key(seed), STEPS, x, y, progress_bar=False).losses)
 
     def with_symvi(restarts):
-        return lambda seed: symvi.fit(bnn, x, y, steps=STEPS, restarts=restarts, num_samples=SAMPLES, seed=seed, progress=False).losses
+        return lambda seed: (
+            symvi.fit(
+                bnn,
+                x,
+                y,
+                steps=STEPS,
+                restarts=restarts,
+                num_samples=SAMPLES,
+                seed=seed,
+                progress=False,
+            ).losses
+        )
 
     base = seconds(with_numpyro)
     print(f"numpyro SVI.run, AutoNormal: {base:7.2f} s  {STEPS / base:9.0f} steps/s")
     for restarts in (1, 8):
         took = seconds(with_symvi(restarts))
         rate = STEPS * restarts / took
-        print(f"symvi.fit, {restarts} restart(s):     {took:7.2f} s  {rate:9.0f} restart-steps/s  ({rate * base / STEPS:.2f} x numpyro's rate)")
+        print(
+            f"symvi.fit, {restarts} restart(s):     {took:7.2f} s  {rate:9.0f} restart-steps/s  ({rate * base / STEPS:.2f} x numpyro's rate)"
+        )
 
 
 if __name__ == "__main__":

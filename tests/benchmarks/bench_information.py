@@ -45,21 +45,51 @@ def main():
             # the evaluation at the end is the same for both lengths, so their difference is the cost of the steps between
 
             def run(seed, steps, bnn=bnn, symmetrize=symmetrize):
-                return symvi.fit(bnn, x, y, symmetrize=symmetrize, steps=steps, restarts=1, initial_scale=0.2, seed=seed, progress=False).losses
+                return symvi.fit(
+                    bnn,
+                    x,
+                    y,
+                    symmetrize=symmetrize,
+                    steps=steps,
+                    restarts=1,
+                    initial_scale=0.2,
+                    seed=seed,
+                    progress=False,
+                ).losses
 
-            step[symmetrize] = (seconds(partial(run, steps=3 * num)) - seconds(partial(run, steps=num))) / (2 * num)
-        print(f"n = {n:4d}: step {1e3 * step[None]:8.2f} ms mean field, {1e3 * step['pairwise']:8.2f} ms pairwise ({step['pairwise'] / step[None]:.2f} x)", flush=True)
+            step[symmetrize] = (
+                seconds(partial(run, steps=3 * num)) - seconds(partial(run, steps=num))
+            ) / (2 * num)
+        print(
+            f"n = {n:4d}: step {1e3 * step[None]:8.2f} ms mean field, {1e3 * step['pairwise']:8.2f} ms pairwise ({step['pairwise'] / step[None]:.2f} x)",
+            flush=True,
+        )
     costs = {"guided, K = 20, one draw of w": [], "pairwise bounds": []}
     sizes = (64, 128, 256, 512, 1024)
     for n in sizes:
         net = symvi.MLP([1, n, 1], "tanh")
         loc = {k: jnp.asarray(rng.normal(size=s).astype(np.float32)) for k, s in net.shapes.items()}
         q = symvi.MeanField(loc, {k: jnp.full(v.shape, 0.2) for k, v in loc.items()}, net.symmetry)
-        costs["guided, K = 20, one draw of w"].append(seconds(lambda s, q=q: symvi.orbit_information(q, "guided", jax.random.key(s), num_samples=10)[0].value) / 10)
-        costs["pairwise bounds"].append(seconds(lambda s, q=q: symvi.orbit_information(q, "pairwise")[0].value))
-        print(f"n = {n:4d}: " + ", ".join(f"{name} {times[-1]:.3f} s" for name, times in costs.items()), flush=True)
+        costs["guided, K = 20, one draw of w"].append(
+            seconds(
+                lambda s, q=q: (
+                    symvi.orbit_information(q, "guided", jax.random.key(s), num_samples=10)[0].value
+                )
+            )
+            / 10
+        )
+        costs["pairwise bounds"].append(
+            seconds(lambda s, q=q: symvi.orbit_information(q, "pairwise")[0].value)
+        )
+        print(
+            f"n = {n:4d}: "
+            + ", ".join(f"{name} {times[-1]:.3f} s" for name, times in costs.items()),
+            flush=True,
+        )
     for name, times in costs.items():
-        print(f"{name}: time grows as n^{exponent(sizes, times):.2f} from {sizes[0]} to {sizes[-1]}")
+        print(
+            f"{name}: time grows as n^{exponent(sizes, times):.2f} from {sizes[0]} to {sizes[-1]}"
+        )
 
 
 if __name__ == "__main__":

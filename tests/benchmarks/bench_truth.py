@@ -15,7 +15,7 @@ from numpyro.infer import MCMC, NUTS
 
 import symvi
 from symvi.draws import posterior_draws
-from symvi.mixing import function_space
+from symvi.truth.convergence import function_space
 
 CHAINS, WARMUP, DRAWS = 4, 1000, 1000
 
@@ -35,7 +35,10 @@ def timed(label, run, bnn, data):
     draws = run(1, WARMUP, DRAWS)
     seconds = time.perf_counter() - start
     size = smallest_size(bnn, data, draws)
-    print(f"{label:34s} {seconds:6.1f} s (a run of one draw: {compiling:.1f} s)  smallest effective size {size:6.0f}  {size / seconds:6.1f} a second", flush=True)
+    print(
+        f"{label:34s} {seconds:6.1f} s (a run of one draw: {compiling:.1f} s)  smallest effective size {size:6.0f}  {size / seconds:6.1f} a second",
+        flush=True,
+    )
 
 
 def main():
@@ -46,10 +49,27 @@ def main():
             bnn = symvi.BNN(symvi.MLP([1, 10, 1], activation="tanh"), symvi.Gaussian())
 
             def ours(seed, warmup, draws, bnn=bnn, data=data):
-                return posterior_draws(symvi.nuts(bnn, data.x, data.y, chains=CHAINS, warmup=warmup, draws=draws, seed=seed, progress=False))
+                return posterior_draws(
+                    symvi.nuts(
+                        bnn,
+                        data.x,
+                        data.y,
+                        chains=CHAINS,
+                        warmup=warmup,
+                        draws=draws,
+                        seed=seed,
+                        progress=False,
+                    )
+                )
 
             def plain(seed, warmup, draws, bnn=bnn, data=data):
-                mcmc = MCMC(NUTS(bnn.numpyro_model), num_warmup=warmup, num_samples=draws, num_chains=CHAINS, progress_bar=False)
+                mcmc = MCMC(
+                    NUTS(bnn.numpyro_model),
+                    num_warmup=warmup,
+                    num_samples=draws,
+                    num_chains=CHAINS,
+                    progress_bar=False,
+                )
                 mcmc.run(jax.random.key(seed), jax.numpy.asarray(data.x), jax.numpy.asarray(data.y))
                 return {k: np.asarray(v) for k, v in mcmc.get_samples(group_by_chain=True).items()}
 

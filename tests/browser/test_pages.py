@@ -16,11 +16,17 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 SITE = Path(__file__).resolve().parents[2] / "_build" / "html"
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if "_static" not in p.parts)
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+PAGES = sorted(
+    p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if "_static" not in p.parts
+)
 
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: install chromium, or name it in $CHROMIUM"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="Chromium is missing: install chromium, or name it in $CHROMIUM"
+    ),
     pytest.mark.skipif(not PAGES, reason="there is no built book: run make book"),
 ]
 
@@ -39,8 +45,12 @@ WIDTHS = """() => ({page: document.documentElement.scrollWidth, window: window.i
 @pytest.fixture(scope="module")
 def base():
     """The address of a server for the built site on this machine."""
-    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(SITE))) as server:
+    handler = type(
+        "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}
+    )
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(SITE))
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
@@ -49,7 +59,10 @@ def base():
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
         yield browser
         browser.close()
 
@@ -58,12 +71,22 @@ def browser():
 def tab(browser, base):
     """A tab, with the list of everything that went wrong in it."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.route("**/*", lambda route: route.continue_() if route.request.url.startswith((base, "data:", "blob:")) else route.abort())
+    context.route(
+        "**/*",
+        lambda route: (
+            route.continue_()
+            if route.request.url.startswith((base, "data:", "blob:"))
+            else route.abort()
+        ),
+    )
     page, faults = context.new_page(), []
     page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda e: faults.append(f"script: {e}"))
     page.on("requestfailed", lambda r: faults.append(f"request failed: {r.url}"))
-    page.on("response", lambda r: faults.append(f"request failed: {r.status} {r.url}") if r.status >= 400 else None)
+    page.on(
+        "response",
+        lambda r: faults.append(f"request failed: {r.status} {r.url}") if r.status >= 400 else None,
+    )
     yield page, faults
     context.close()
 
@@ -71,7 +94,9 @@ def tab(browser, base):
 def settle(page):
     """Wait until MathJax, where a page has it, has set its formulas, and lazy images have come."""
     page.wait_for_load_state("networkidle")
-    page.evaluate("async () => { if (window.MathJax && MathJax.startup) await MathJax.startup.promise; }")
+    page.evaluate(
+        "async () => { if (window.MathJax && MathJax.startup) await MathJax.startup.promise; }"
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -80,7 +105,9 @@ def test_page_is_whole_without_a_network(tab, base, name):
     page.goto(base + name, wait_until="load")
     settle(page)
     assert faults == []
-    if page.query_selector("article") is None:  # the redirect of index.html has moved on; search and the index have no article
+    if (
+        page.query_selector("article") is None
+    ):  # the redirect of index.html has moved on; search and the index have no article
         return
     formulas = page.evaluate(FORMULAS)
     assert formulas == {"unrendered": [], "broken": [], "markup": [], "raw": []}
@@ -104,5 +131,9 @@ def test_search_finds_a_word(tab, base):
 
 def test_every_page_of_the_contents_is_built():
     contents = (SITE.parents[1] / "_toc.yml").read_text(encoding="utf-8")
-    listed = {line.split(":", 1)[1].strip() + ".html" for line in contents.splitlines() if line.strip().lstrip("- ").startswith(("file:", "root:"))}
+    listed = {
+        line.split(":", 1)[1].strip() + ".html"
+        for line in contents.splitlines()
+        if line.strip().lstrip("- ").startswith(("file:", "root:"))
+    }
     assert listed - set(PAGES) == set()

@@ -1,0 +1,3 @@
+"""How far each approximation is from the truth."""
+
+from symvi.comparison.table import *  # noqa: F403

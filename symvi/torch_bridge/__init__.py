@@ -1,0 +1,1 @@
+"""Networks stated in PyTorch."""

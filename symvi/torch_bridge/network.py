@@ -1,0 +1,205 @@
+"""What a network stated in PyTorch is on the JAX side: the steps of its forward pass, run on a flat dict of named arrays."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symvi.symmetry import Symmetry
+
+WAY_ROUND = "way round: pass functions={operation: JAX function}, whose tensors then stay in place; to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is verified like any other"
+
+
+class Ref(NamedTuple):
+    """A value by name: of kind "node", "weight" or "data"."""
+
+    kind: str
+    name: str
+
+
+class Step(NamedTuple):
+    """One operation of the traced forward pass; arguments may hold :class:`Ref`."""
+
+    name: str
+    op: str
+    function: object
+    rule: object
+    args: tuple
+    kwargs: dict
+
+
+def fill(value, look):
+    """`value` with each Ref inside it replaced by what `look` returns for it."""
+    if isinstance(value, Ref):
+        return look(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(fill(v, look) for v in value)
+    if isinstance(value, dict):
+        return {k: fill(v, look) for k, v in value.items()}
+    if isinstance(value, slice):
+        return slice(*(fill(v, look) for v in (value.start, value.stop, value.step)))
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class TorchNetwork:
+    """A network made by :func:`from_torch`. It is used like :class:`MLP`; parameters have the module's own names, as ``"0.weight"``.
+
+    Attributes
+    ----------
+    shapes : dict
+        The shape of each parameter by name, in sorted order of names.
+    symmetry : Symmetry
+        The units that may be exchanged, verified; a group is called after the first layer that it moves.
+    input_shape : tuple
+        The shape of one datum's input.
+    output_shape : tuple
+        The shape of one datum's output.
+    notes : tuple of str
+        What keeps units in place, besides inputs and outputs: operations not analysed, fixed data, unused parameters.
+    travelling : tuple of str
+        The BatchNorm statistics that count as parameters.
+    """
+
+    shapes: dict
+    symmetry: Symmetry
+    input_shape: tuple
+    output_shape: tuple
+    notes: tuple
+    travelling: tuple
+    _steps: tuple = field(repr=False)
+    _output: Ref = field(repr=False)
+    _values: dict = field(repr=False)
+    _data: dict = field(repr=False)
+    _module: object = field(repr=False)
+
+    @property
+    def widths(self) -> tuple:
+        """The numbers of inputs and of outputs."""
+        return int(np.prod(self.input_shape)), int(np.prod(self.output_shape))
+
+    @property
+    def params(self) -> dict:
+        """The weights that the module had when it was traced, as arrays of JAX's default float type."""
+        return {name: jnp.asarray(self._values[name], float) for name in self.shapes}
+
+    def init(self, key) -> dict:
+        """Random weights: N(0, 1 / fan-in) for matrices and kernels, N(0, 1) times 0.1 for vectors, exp of that for scales of a norm."""
+        return self._from_noise(
+            {
+                name: jax.random.normal(jax.random.fold_in(key, i), shape)
+                for i, (name, shape) in enumerate(self.shapes.items())
+            }
+        )
+
+    def _from_noise(self, noise):
+        scales = {
+            a.name
+            for s in self._steps
+            if s.op in ("batch_norm", "layer_norm")
+            for k, a in _bound(s).items()
+            if k in ("weight", "running_var") and a
+        }
+        out = {}
+        for name, shape in self.shapes.items():
+            if name in scales:
+                out[name] = jnp.exp(0.1 * noise[name])  # positive, as a variance must be
+            else:
+                out[name] = noise[name] * (
+                    0.1 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
+                )
+        return out
+
+    def apply(self, params: dict, x) -> jax.Array:
+        """The module's forward pass in eval mode, shape ``(N, *output_shape)``, for inputs of shape ``(N, *input_shape)``.
+
+        Raises ValueError when x or a parameter has the wrong shape.
+        """
+        x = jnp.asarray(x)
+        if x.ndim == 0 or x.shape[1:] != self.input_shape:
+            sizes = ", ".join(map(str, self.input_shape))
+            raise ValueError(
+                f"x: expected shape (N, {sizes}), got {x.shape}; reshape it, for example x.reshape(-1, {sizes})"
+            )
+        self._check(params)
+        return self._run(
+            params,
+            {
+                k: jnp.asarray(v, float if v.dtype.kind == "f" else None)
+                for k, v in self._data.items()
+            },
+            x,
+        )
+
+    def to_torch(self, params: dict) -> dict:
+        """One set of weights as a state_dict, buffers included, for ``module.load_state_dict``.
+
+        The module's own dtype is kept. The network is the module in eval mode: call ``module.eval()`` to predict.
+        """
+        import torch
+
+        self._check(params)
+        names = {
+            id(t): name
+            for name, t in (*self._module.named_parameters(), *self._module.named_buffers())
+        }
+        out = {}
+        for key, value in self._module.state_dict(keep_vars=True).items():
+            name = names.get(id(value), key)  # a shared parameter has several keys
+            out[key] = (
+                torch.tensor(np.array(params[name]), dtype=value.dtype)
+                if name in params
+                else copy.deepcopy(value)
+            )
+        return out
+
+    def predict_torch(self, samples: dict, x):
+        """The PyTorch module's outputs for each of `samples`, arrays ``(num, *shape)``: a tensor ``(num, N, *output_shape)``.
+
+        One call of ``torch.func.functional_call`` under ``torch.func.vmap``; `x` has shape ``(N, *input_shape)``.
+        """
+        import torch
+
+        self._check(samples, lead=1)
+        dtype = next(self._module.parameters()).dtype
+        samples = {name: torch.tensor(np.array(samples[name]), dtype=dtype) for name in self.shapes}
+        x = torch.as_tensor(np.array(x), dtype=dtype)
+        with torch.no_grad():
+            return torch.func.vmap(lambda w: torch.func.functional_call(self._module, w, (x,)))(
+                samples
+            )
+
+    def _check(self, params, lead: int = 0):
+        for name, shape in self.shapes.items():
+            if name not in params or jnp.shape(params[name])[lead:] != shape:
+                got = jnp.shape(params[name]) if name in params else "no such parameter"
+                wanted = (
+                    f"shape (num, *{shape}), one set of weights a row" if lead else f"shape {shape}"
+                )
+                raise ValueError(
+                    f"params[{name!r}]: expected {wanted}, got {got}; pass weights of this network{'' if lead else ', one set at a time'}"
+                )
+
+    def _run(self, params, data, x):
+        env = {}
+        look = {"node": env, "weight": params, "data": data}
+        env[""] = x
+        for step in self._steps:
+            args, kwargs = fill((step.args, step.kwargs), lambda ref: look[ref.kind][ref.name])
+            try:
+                env[step.name] = step.function(*args, **kwargs)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"module: node {step.name!r} ({step.op}): {error}; {WAY_ROUND}"
+                ) from error
+        return env[self._output.name]
+
+
+def _bound(step) -> dict:
+    return inspect.signature(step.function).bind(*step.args, **step.kwargs).arguments

@@ -1,0 +1,1 @@
+"""Ground truth: NUTS, quadrature, the evidence, and reference posteriors."""
