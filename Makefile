@@ -41,7 +41,8 @@ book: $(READY)
 
 test: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest tests -n logical --cov=symvi --cov-fail-under=95
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests -n logical --cov=symvi --cov-fail-under=97
 	rm -rf -- "$(FRESH_CLAIMS)"
 	$(KEEP_COMPILED) SYMVI_CLAIMS="$$PWD/$(FRESH_CLAIMS)" $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.book.ledger compare $(FRESH_CLAIMS) book/claims
@@ -66,6 +67,7 @@ reproduce: $(READY)
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
+	@$(BIN)/python -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1])))' "$(PORT)" 2>/dev/null || { echo "Port $(PORT) is taken, or no port: choose another, for example make serve PORT=8123"; exit 1; }
 	@echo "http://localhost:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/python -m http.server "$(PORT)" --bind 127.0.0.1 --directory $(HTML)
 

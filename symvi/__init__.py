@@ -1,18 +1,23 @@
 """symvi: symmetry and variational inference for Bayesian neural networks.
 
-Every public name is listed here; the book's API page documents each.
+Every public name is listed in `__all__`; the rooms behind them are reached as ``symvi.posteriors``,
+``symvi.truth``, and so on. The book's API page documents each. Two wings are imported only when
+something of theirs is first asked for: networks stated in PyTorch, and the tools of the book.
 """
 
+from __future__ import annotations
+
+import importlib
 import warnings
+from typing import TYPE_CHECKING
 
 # ArviZ announces its next major version at every import; ours is pinned
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as _arviz  # noqa: F401
 
-from symvi import (
+from symvi import (  # noqa: F401
     alignment,
-    book,
     comparison,
     copies,
     data,
@@ -20,29 +25,32 @@ from symvi import (
     information,
     permanents,
     posteriors,
+    symmetry,
     truth,
     vi,
 )
 from symvi.alignment import align
-from symvi.book.ledger import claim
-from symvi.book.sweeps import sweep
-from symvi.comparison.table import Comparison, compare
-from symvi.draws import inference_data
-from symvi.estimates import Bounds, Estimate, Interval, mean_interval
+from symvi.comparison.table import Comparison, compare  # noqa: F401
+from symvi.draws import inference_data  # noqa: F401
+from symvi.estimates import Bounds, Estimate, Interval, mean_interval  # noqa: F401
 from symvi.information.core import orbit_information
 from symvi.models import BNN, Categorical, Gaussian
 from symvi.networks import MLP
 from symvi.posteriors.mean_field import MeanField, Symmetrized
 from symvi.posteriors.unit_normal import UnitNormal
-from symvi.symmetry import Element, Symmetry, UnitGroup, swap
-from symvi.torch_bridge.bridge import from_torch
-from symvi.torch_bridge.network import TorchNetwork
+from symvi.symmetry import Element, Symmetry, UnitGroup, swap  # noqa: F401
 from symvi.truth.convergence import convergence
 from symvi.truth.evidence import log_evidence
-from symvi.truth.nuts import GridPosterior, grid_posterior, nuts
+from symvi.truth.nuts import GridPosterior, grid_posterior, nuts  # noqa: F401
 from symvi.truth.references import reference_model, reference_posterior
-from symvi.vi.fit import Fit, Monitor, elbo, fit, predict
+from symvi.vi.fit import Fit, Monitor, elbo, fit, predict  # noqa: F401
 from symvi.vi.guide import AutoSymmetrizedNormal
+
+if TYPE_CHECKING:  # what __getattr__ below imports when it is first asked for
+    from symvi import book, torch_bridge  # noqa: F401
+    from symvi.book.ledger import claim
+    from symvi.book.sweeps import sweep
+    from symvi.torch_bridge.bridge import from_torch
 
 __version__ = "0.1.0"
 
@@ -52,47 +60,53 @@ __all__ = [
     "AutoSymmetrizedNormal",
     "Bounds",
     "Categorical",
-    "Comparison",
-    "Element",
     "Estimate",
     "Fit",
     "Gaussian",
-    "GridPosterior",
-    "Interval",
     "MeanField",
-    "Monitor",
     "Symmetrized",
     "Symmetry",
-    "TorchNetwork",
     "UnitGroup",
     "UnitNormal",
     "align",
-    "alignment",
     "book",
     "claim",
     "compare",
-    "comparison",
     "convergence",
-    "copies",
     "data",
-    "draws",
     "elbo",
     "fit",
     "from_torch",
     "grid_posterior",
-    "inference_data",
     "information",
     "log_evidence",
     "mean_interval",
     "nuts",
     "orbit_information",
     "permanents",
-    "posteriors",
-    "predict",
     "reference_model",
     "reference_posterior",
-    "swap",
     "sweep",
-    "truth",
-    "vi",
 ]
+
+_WINGS = ("book", "torch_bridge")
+_IN_WINGS = {
+    "claim": "symvi.book.ledger",
+    "from_torch": "symvi.torch_bridge.bridge",
+    "sweep": "symvi.book.sweeps",
+}
+
+
+def __getattr__(name: str):
+    """A wing, or a name from one, imported now that it is asked for."""
+    if name in _WINGS:
+        return importlib.import_module(f"symvi.{name}")
+    if name in _IN_WINGS:
+        value = getattr(importlib.import_module(_IN_WINGS[name]), name)
+        globals()[name] = value  # the next use finds it at once
+        return value
+    raise AttributeError(f"module 'symvi' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_WINGS})
