@@ -48,7 +48,7 @@ from symvi.vi.guide import AutoSymmetrizedNormal
 
 if TYPE_CHECKING:  # what __getattr__ below imports when it is first asked for
     from symvi import book, torch_bridge  # noqa: F401
-    from symvi.book.ledger import claim
+    from symvi.book.chapter import claim
     from symvi.book.sweeps import sweep
     from symvi.torch_bridge.bridge import from_torch
 
@@ -91,7 +91,7 @@ __all__ = [
 
 _WINGS = ("book", "torch_bridge")
 _IN_WINGS = {
-    "claim": "symvi.book.ledger",
+    "claim": "symvi.book.chapter",
     "from_torch": "symvi.torch_bridge.bridge",
     "sweep": "symvi.book.sweeps",
 }

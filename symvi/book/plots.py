@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
+
+from symvi.checks import expected, fraction
 
 # Okabe and Ito's colours; the first three differ most in lightness, all differ in line style too.
 COLOURS = {
@@ -20,7 +20,15 @@ LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))
 
 
 def style() -> None:
-    """Set matplotlib's defaults for the book: opaque white, large labels, colours paired with line styles."""
+    """Set matplotlib's defaults for the book.
+
+    Opaque white, large labels, colours paired with line styles.
+    """
+    import matplotlib as mpl
+    from cycler import cycler
+
+    colours = cycler(color=list(COLOURS.values()))
+    line_styles = cycler(linestyle=list(LINE_STYLES))
     mpl.rcParams.update(
         {
             "figure.figsize": (7.0, 3.6),
@@ -41,8 +49,7 @@ def style() -> None:
             "legend.frameon": False,
             "lines.linewidth": 1.8,
             "image.cmap": "cividis",
-            "axes.prop_cycle": cycler(color=list(COLOURS.values()))
-            + cycler(linestyle=list(LINE_STYLES)),
+            "axes.prop_cycle": colours + line_styles,
         }
     )
 
@@ -58,7 +65,7 @@ def band(
     hatch: str | None = None,
     level: float = 0.9,
 ):
-    """Draw the mean of `draws` over `x`, with the central band that holds `level` of them at each point.
+    """Draw the mean of `draws` over `x`, with the central band of them at each point.
 
     Parameters
     ----------
@@ -73,7 +80,7 @@ def band(
     hatch : str, optional
         A pattern that tells two bands apart in greyscale.
     level : float
-        Between 0 and 1.
+        The share of the draws that the band holds at each point, between 0 and 1.
 
     Returns
     -------
@@ -85,34 +92,37 @@ def band(
     ValueError
         Shapes that do not fit, or a level outside (0, 1).
     """
-    x, draws, colour = np.asarray(x), np.asarray(draws), COLOURS.get(colour, colour)
-    x = x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x
-    draws = draws[..., 0] if draws.ndim == 3 and draws.shape[2] == 1 else draws
+    level = fraction("level", level)
+    x, draws = _sorted_columns(x, draws)
+    colour = COLOURS.get(colour, colour)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    face, edge = (colour, 0.18), (colour, 0.7)
+    ax.fill_between(x, low, high, facecolor=face, edgecolor=edge, hatch=hatch, linewidth=0.6)
+    name = f"{label}: mean, {level:.0%} band"
+    (line,) = ax.plot(x, draws.mean(axis=0), color=colour, linestyle=linestyle, label=name)
+    return line
+
+
+def _sorted_columns(x, draws) -> tuple[np.ndarray, np.ndarray]:
+    """x (N,) in ascending order, with the draws (num, N) in the same order."""
+    x, draws = np.asarray(x), np.asarray(draws)
+    if x.ndim == 2 and x.shape[1] == 1:
+        x = x[:, 0]
+    if draws.ndim == 3 and draws.shape[2] == 1:
+        draws = draws[..., 0]
     if x.ndim != 1 or draws.ndim != 2 or draws.shape[1] != x.size:
-        raise ValueError(
-            f"draws: expected shape (num, N) or (num, N, 1) with x of shape (N,), got draws {draws.shape} and x {x.shape}; pass one output at a time"
-        )
-    if not 0 < level < 1:
-        raise ValueError(
-            f"level: expected a number between 0 and 1, got {level!r}; pass for example 0.9"
+        wanted = "shape (num, N) or (num, N, 1) with x of shape (N,)"
+        raise expected(
+            "draws", wanted, f"draws {draws.shape} and x {x.shape}", "pass one output at a time"
         )
     order = np.argsort(x)
-    x, draws = x[order], draws[:, order]
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    ax.fill_between(
-        x, low, high, facecolor=(colour, 0.18), edgecolor=(colour, 0.7), hatch=hatch, linewidth=0.6
-    )
-    return ax.plot(
-        x,
-        draws.mean(0),
-        color=colour,
-        linestyle=linestyle,
-        label=f"{label}: mean, {level:.0%} band",
-    )[0]
+    return x[order], draws[:, order]
 
 
 def paired(ax, first, second, labels: tuple[str, str]) -> None:
-    """Draw two lists of numbers ``(num,)`` from the same seeds: a dot for each, a line joining each pair, a bar at each mean.
+    """Draw two lists of numbers ``(num,)`` from the same seeds, with a line joining each pair.
+
+    A dot for each number, a bar at each mean.
 
     Raises
     ------
@@ -121,20 +131,18 @@ def paired(ax, first, second, labels: tuple[str, str]) -> None:
     """
     first, second = np.asarray(first), np.asarray(second)
     if first.ndim != 1 or first.shape != second.shape:
-        raise ValueError(
-            f"second: expected as many numbers as first, shape {first.shape}, got {second.shape}; pair them by seed"
-        )
+        wanted = f"as many numbers as first, shape {first.shape}"
+        raise expected("second", wanted, second.shape, "pair them by seed")
     ax.plot([0, 1], np.stack([first, second]), color="0.6", linestyle="-", linewidth=0.8)
-    for place, values, colour, marker in ((0, first, "orange", "s"), (1, second, "blue", "o")):
-        ax.plot(
-            np.full(values.size, place),
-            values,
-            color=COLOURS[colour],
-            marker=marker,
-            linestyle="none",
-        )
-        ax.plot(
-            [place - 0.15, place + 0.15], [values.mean()] * 2, color=COLOURS["black"], linestyle="-"
-        )
+    _column(ax, 0, first, COLOURS["orange"], "s")
+    _column(ax, 1, second, COLOURS["blue"], "o")
     ax.set_xticks([0, 1], labels)
     ax.set_xlim(-0.5, 1.5)
+
+
+def _column(ax, place: float, values, colour: str, marker: str) -> None:
+    """The numbers above `place`, and a bar at their mean."""
+    across = np.full(values.size, place)
+    ax.plot(across, values, color=colour, marker=marker, linestyle="none")
+    bar = [place - 0.15, place + 0.15]
+    ax.plot(bar, [values.mean()] * 2, color=COLOURS["black"], linestyle="-")
