@@ -1,4 +1,4 @@
-"""The record of a chapter: in a notebook, in a plain kernel, in a script, with and without the book's packages."""
+"""The record of a chapter: in a notebook, in another kernel and in a script."""
 
 import json
 import subprocess
