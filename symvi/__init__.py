@@ -34,7 +34,8 @@ from symvi.comparison.table import Comparison, compare  # noqa: F401
 from symvi.draws import inference_data  # noqa: F401
 from symvi.estimates import Bounds, Estimate, Interval, mean_interval  # noqa: F401
 from symvi.information.core import orbit_information
-from symvi.models import BNN, Categorical, Gaussian
+from symvi.likelihoods import Categorical, Gaussian, Likelihood
+from symvi.models import BNN
 from symvi.networks import MLP
 from symvi.posteriors.mean_field import MeanField, Symmetrized
 from symvi.posteriors.unit_normal import UnitNormal
@@ -63,6 +64,7 @@ __all__ = [
     "Estimate",
     "Fit",
     "Gaussian",
+    "Likelihood",
     "MeanField",
     "Symmetrized",
     "Symmetry",

@@ -67,7 +67,7 @@ def _joint(bnn, w, x, y):
 
 def outputs(bnn: BNN, draws: dict, x) -> np.ndarray:
     """The network outputs f_w(x) of every draw, shape ``(*batch, N, d_out)``, for draws ``(*batch, *shape)``."""
-    return over(bnn, _outputs, draws, bnn.check_data(x)[0])
+    return over(bnn, _outputs, draws, bnn.check_inputs(x))
 
 
 def log_likelihoods(bnn: BNN, draws: dict, x, y) -> np.ndarray:

@@ -9,40 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
 
-from symvi.checks import is_concrete
+from symvi.checks import as_numbers, described, expected, is_finite
+from symvi.likelihoods import Likelihood, check_law
 
-NOISE = "log_noise"  # name of the inferred log noise scale in params
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """y = f(x) + N(0, scale^2). With ``scale=None`` the scale is inferred: log scale ~ N(0, 1), as ``params["log_noise"]``."""
-
-    scale: float | None = None
-
-    def __post_init__(self):
-        scale = np.asarray(self.scale)
-        if self.scale is not None and not (
-            scale.ndim == 0 and scale.dtype.kind in "fiu" and 0 < scale < np.inf
-        ):
-            raise ValueError(
-                f"scale: expected a positive finite number or None, got {self.scale!r}; pass the noise standard deviation, or None to infer it"
-            )
-
-    def distribution(self, outputs, params) -> dist.Distribution:
-        """The distribution of y given network outputs ``(N, d_out)``: batch shape (N,), event shape (d_out,)."""
-        scale = jnp.exp(params[NOISE]) if self.scale is None else self.scale
-        return dist.Normal(outputs, scale).to_event(1)
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """y in 0..d_out-1 with probabilities softmax(f(x))."""
-
-    def distribution(self, outputs, params) -> dist.Distribution:
-        """The distribution of the labels given logits ``(N, d_out)``: batch shape (N,)."""
-        return dist.Categorical(logits=outputs)
+NETWORK = ("shapes", "symmetry", "widths", "init", "apply")  # what a network must have
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,58 +25,32 @@ class BNN:
     ----------
     net : MLP, TorchNetwork or any object with ``init``, ``apply``, ``shapes``, ``symmetry`` and ``widths``
         Inputs have shape ``(N, widths[0])``, or ``(N, *input_shape)`` if the net has an ``input_shape``.
-    likelihood : Gaussian or Categorical
+    likelihood : Likelihood
+        :class:`Gaussian`, :class:`Categorical` or your own subclass of :class:`Likelihood`.
     prior_scale : float or dict
         Prior standard deviation of every weight, or by parameter name (floats or arrays). It must be unchanged
-        by the network's symmetry, otherwise the posterior is not symmetric (Proposition 2.2) and ValueError is raised.
+        by the network's symmetry, otherwise the posterior is not symmetric (Proposition 2.2).
+
+    Raises
+    ------
+    ValueError
+        No network or likelihood, outputs that are no vector a datum, or a prior that does not fit the weights,
+        is not positive or is not invariant.
     """
 
     net: object
-    likelihood: Gaussian | Categorical
+    likelihood: Likelihood
     prior_scale: float | dict = 1.0
     _scales: dict = field(init=False, repr=False)
+    _own_starts: dict = field(init=False, repr=False)
 
     def __post_init__(self):
-        shapes = self.net.shapes
-        if travelling := getattr(self.net, "travelling", ()):
-            raise ValueError(
-                f"net: expected parameters that can have a Gaussian prior, got the statistics {list(travelling)}; use statistics='fixed' in from_torch"
-            )
-        if len(outputs := getattr(self.net, "output_shape", (1,))) != 1:
-            raise ValueError(
-                f"net: expected outputs of shape (N, d_out), got (N, {', '.join(map(str, outputs))}); end the network with a flatten"
-            )
-        given = (
-            self.prior_scale
-            if isinstance(self.prior_scale, dict)
-            else dict.fromkeys(shapes, self.prior_scale)
-        )
-        if set(given) != set(shapes):
-            raise ValueError(
-                f"prior_scale: expected one entry for each of {sorted(shapes)}, got {sorted(given)}; name every parameter"
-            )
-        scales = {}
-        for name, shape in shapes.items():
-            value = np.asarray(given[name], float)
-            if not np.all(value > 0) or not np.all(np.isfinite(value)):
-                raise ValueError(
-                    f"prior_scale[{name!r}]: expected positive finite numbers, got {given[name]!r}; pass standard deviations"
-                )
-            try:
-                scales[name] = np.broadcast_to(value, shape)
-            except ValueError as error:
-                raise ValueError(
-                    f"prior_scale[{name!r}]: expected a number or shape {tuple(shape)}, got shape {value.shape}; match the parameter"
-                ) from error
-        for group in self.net.symmetry.groups:
-            for name, axis, places in group.entries:
-                rows = np.moveaxis(scales[name], axis, 0)
-                rows = rows if places is None else rows[places]
-                if not np.all(rows == rows[:1]):
-                    raise ValueError(
-                        f"prior_scale[{name!r}]: expected a prior invariant under the group (equal along axis {axis}, units {group.name!r}), got different values; use one number for all units"
-                    )
+        _check_network(self.net)
+        _check_likelihood(self.likelihood)
+        scales = _prior_scales(self.prior_scale, self.net.shapes)
+        _check_invariance(scales, self.net.symmetry)
         object.__setattr__(self, "_scales", scales)
+        object.__setattr__(self, "_own_starts", _starts(self.likelihood, self.net.shapes))
 
     @property
     def symmetry(self):
@@ -113,13 +59,9 @@ class BNN:
 
     @property
     def shapes(self) -> dict:
-        """Shapes of all latent parameters by name, in sorted order. These are the weights, and ``log_noise`` where inferred."""
-        noise = {NOISE: ()} if self._infers_noise else {}
-        return dict(sorted({**self.net.shapes, **noise}.items()))
-
-    @property
-    def _infers_noise(self) -> bool:
-        return isinstance(self.likelihood, Gaussian) and self.likelihood.scale is None
+        """Shapes of all latent parameters by name, in sorted order: the weights, and the likelihood's own."""
+        own = {name: start.shape for name, start in self._own_starts.items()}
+        return dict(sorted({**self.net.shapes, **own}.items()))
 
     def priors(self) -> dict:
         """The prior of each parameter as a NumPyro distribution over its whole array."""
@@ -127,16 +69,30 @@ class BNN:
             name: dist.Normal(0.0, jnp.asarray(scale, float)).to_event(scale.ndim)
             for name, scale in self._scales.items()
         }
-        if self._infers_noise:
-            out[NOISE] = dist.Normal(0.0, 1.0)
+        for name, prior in self.likelihood.latents().items():
+            out[name] = prior.to_event(len(prior.batch_shape))
         return dict(sorted(out.items()))
 
     def init(self, key) -> dict:
-        """Random starting values: the network's own initialiser, and log noise 0."""
-        start = self.net.init(key)
-        if self._infers_noise:
-            start[NOISE] = jnp.zeros(())
+        """Random starting values: the network's own initialiser, and the prior means of the likelihood's parameters."""
+        start = dict(self.net.init(key))
+        for name, value in self._own_starts.items():
+            start[name] = jnp.asarray(value, float)
         return dict(sorted(start.items()))
+
+    def ravel(self, params: dict) -> jax.Array:
+        """All parameters as one vector ``(num_weights,)``, in sorted order of names."""
+        return ravel_pytree({name: params[name] for name in self.shapes})[0]
+
+    def unravel(self, vector) -> dict:
+        """The parameters that :meth:`ravel` turned into `vector`. ValueError for a vector of another length."""
+        shapes = jax.eval_shape(self.init, jax.random.key(0))
+        zeros = {name: jnp.zeros(a.shape, a.dtype) for name, a in shapes.items()}
+        flat, unravel = ravel_pytree(zeros)
+        if jnp.shape(vector) != flat.shape:
+            wanted, got = f"all {flat.size} weights, shape {flat.shape}", jnp.shape(vector)
+            raise expected("vector", wanted, got, "pass what bnn.ravel returns")
+        return unravel(vector)
 
     def sample_prior(self, key) -> dict:
         """One draw from the prior: a dict of arrays by name."""
@@ -156,51 +112,135 @@ class BNN:
     def pointwise_log_likelihood(self, params: dict, x, y) -> jax.Array:
         """log p(y_i | x_i, w) in nats, shape ``(N,)``."""
         x, y = self.check_data(x, y)
-        return self.likelihood.distribution(self.net.apply(params, x), params).log_prob(y)
+        return self.distribution(params, x).log_prob(y)
 
     def log_joint(self, params: dict, x, y) -> jax.Array:
         """log p(y, w | x) = log prior + log likelihood, in nats."""
         return self.log_prior(params) + self.log_likelihood(params, x, y)
 
+    def distribution(self, params: dict, x) -> dist.Distribution:
+        """The distribution of the data at inputs `x`, for one set of weights: a NumPyro distribution, batch shape (N,)."""
+        outputs = self.net.apply(params, x)
+        wanted = (x.shape[0], self.net.widths[-1])
+        if jnp.shape(outputs) != wanted:
+            remedy = "keep one row of outputs for each datum"
+            raise expected("net.apply", f"outputs (N, d_out) = {wanted}", outputs.shape, remedy)
+        law = self.likelihood.distribution(outputs, params)
+        check_law(self.likelihood, law, x.shape[0])
+        return law
+
     def numpyro_model(self, x, y=None) -> None:
         """The same model in NumPyro's language; pass the bound method to NUTS, SVI or Predictive."""
-        x = self.check_data(x)[0] if y is None else self.check_data(x, y)[0]
+        x = self.check_inputs(x)
+        if y is not None:
+            x, y = self.check_data(x, y)
         params = {name: numpyro.sample(name, prior) for name, prior in self.priors().items()}
         with numpyro.plate("data", x.shape[0]):
-            numpyro.sample(
-                "y", self.likelihood.distribution(self.net.apply(params, x), params), obs=y
-            )
+            numpyro.sample("y", self.distribution(params, x), obs=y)
 
-    def check_data(self, x, y=None) -> tuple:
-        """Return x and y as arrays; ValueError for wrong shapes, NaN or infinite entries, or labels out of range."""
-        d_out = self.net.widths[-1]
-        x, wanted = jnp.asarray(x), tuple(getattr(self.net, "input_shape", self.net.widths[:1]))
-        if x.shape[1:] != wanted or x.ndim == 0:
-            sizes = ", ".join(map(str, wanted))
-            raise ValueError(
-                f"x: expected shape (N, {sizes}), got {x.shape}; reshape it, for example x.reshape(-1, {sizes})"
-            )
-        if is_concrete(x) and not np.all(np.isfinite(np.asarray(x))):
-            raise ValueError(
-                "x: expected finite numbers, got NaN or infinity; drop or impute these rows"
-            )
-        if y is None:
-            return x, None
-        y = jnp.asarray(y)
-        if isinstance(self.likelihood, Categorical):
-            if y.shape != x.shape[:1] or not jnp.issubdtype(y.dtype, jnp.integer):
-                raise ValueError(
-                    f"y: expected integer labels of shape ({x.shape[0]},), got {y.dtype} of shape {y.shape}; pass class numbers, not one-hot rows"
+    def check_inputs(self, x) -> jax.Array:
+        """`x` as an array ``(N, widths[0])`` or ``(N, *input_shape)`` of finite numbers, or ValueError."""
+        x = as_numbers("x", x)
+        wanted = tuple(getattr(self.net, "input_shape", self.net.widths[:1]))
+        if x.ndim == 0 or x.shape[1:] != wanted:
+            sizes = ", ".join(str(size) for size in wanted)
+            remedy = f"reshape it, for example x.reshape(-1, {sizes})"
+            raise expected("x", f"shape (N, {sizes})", x.shape, remedy)
+        if not is_finite(x):
+            remedy = "drop or impute these rows"
+            raise expected("x", "finite numbers", "NaN or infinity", remedy)
+        return x
+
+    def check_data(self, x, y) -> tuple:
+        """`x` and `y` as arrays of N >= 1 data that fit network and likelihood, or ValueError."""
+        x = self.check_inputs(x)
+        if x.shape[0] == 0:
+            raise expected("x", "at least one row", f"shape {x.shape}", "pass the training data")
+        return x, self.likelihood.check(y, x.shape[0], self.net.widths[-1])
+
+
+def _check_network(net) -> None:
+    """ValueError unless `net` can be the network of a model."""
+    missing = [name for name in NETWORK if not hasattr(net, name)]
+    if missing or isinstance(net, type):
+        remedy = "pass for example symvi.MLP([1, 50, 1]); PyTorch modules go through from_torch"
+        raise expected("net", f"a network with {', '.join(NETWORK)}", described(net), remedy)
+    travelling = getattr(net, "travelling", ())
+    if travelling:
+        wanted, got = "parameters that can have a Gaussian prior", f"the statistics {[*travelling]}"
+        raise expected("net", wanted, got, "use statistics='fixed' in from_torch")
+    outputs = getattr(net, "output_shape", (1,))
+    if len(outputs) != 1:
+        got = f"(N, {', '.join(str(size) for size in outputs)})" if outputs else "(N,)"
+        remedy = (
+            "end the network with a flatten"
+            if outputs
+            else "leave out its last squeeze, so that a datum has a row of outputs"
+        )
+        raise expected("net", "outputs of shape (N, d_out)", got, remedy)
+
+
+def _check_likelihood(likelihood) -> None:
+    """ValueError unless `likelihood` is an instance, and its own parameters live on the real line."""
+    if not isinstance(likelihood, Likelihood):
+        wanted = "a likelihood (symvi.Gaussian(), symvi.Categorical() or your own symvi.Likelihood)"
+        is_class = isinstance(likelihood, type) and issubclass(likelihood, Likelihood)
+        got = f"the class {likelihood.__name__}" if is_class else described(likelihood)
+        remedy = f"write {likelihood.__name__}()" if is_class else "pass an instance"
+        raise expected("likelihood", wanted, got, remedy)
+    for name, prior in likelihood.latents().items():
+        support = prior.support if isinstance(prior, dist.Distribution) else None
+        while isinstance(support, type(dist.constraints.independent(dist.constraints.real, 1))):
+            support = support.base_constraint
+        if support not in (dist.constraints.real, dist.constraints.real_vector):
+            wanted = "a NumPyro prior on the real line"
+            remedy = "take for example the log of a scale as the parameter, with a Normal prior"
+            raise expected(f"latents()[{name!r}]", wanted, described(prior), remedy)
+
+
+def _starts(likelihood: Likelihood, taken) -> dict:
+    """Where fits start the likelihood's own parameters: their prior means, as arrays (0 where there is no mean)."""
+    starts = {}
+    for name, prior in likelihood.latents().items():
+        if name in taken:
+            remedy = "give the likelihood's parameter another name"
+            raise expected("latents()", "names that the network does not use", repr(name), remedy)
+        mean = np.broadcast_to(np.asarray(prior.mean, float), prior.shape())
+        starts[name] = np.where(np.isfinite(mean), mean, 0.0)
+    return starts
+
+
+def _prior_scales(prior_scale, shapes: dict) -> dict:
+    """The prior standard deviation of every weight, as arrays of the parameters' shapes."""
+    given = prior_scale if isinstance(prior_scale, dict) else dict.fromkeys(shapes, prior_scale)
+    if set(given) != set(shapes):
+        wanted = f"one entry for each of {sorted(shapes)}"
+        raise expected("prior_scale", wanted, sorted(given, key=str), "name every parameter")
+    scales = {}
+    for name, shape in shapes.items():
+        label = f"prior_scale[{name!r}]"
+        value = np.asarray(as_numbers(label, given[name]), float)
+        if not np.all(value > 0) or not np.all(np.isfinite(value)):
+            got = described(given[name])
+            raise expected(label, "positive finite numbers", got, "pass standard deviations")
+        try:
+            scales[name] = np.broadcast_to(value, shape)
+        except ValueError as error:
+            wanted, got = f"a number or shape {tuple(shape)}", f"shape {value.shape}"
+            raise expected(label, wanted, got, "match the parameter") from error
+    return scales
+
+
+def _check_invariance(scales: dict, symmetry) -> None:
+    """ValueError unless the prior is the same for all units that `symmetry` exchanges."""
+    for group in symmetry.groups:
+        for name, axis, places in group.entries:
+            rows = np.moveaxis(scales[name], axis, 0)
+            rows = rows if places is None else rows[places]
+            if not np.all(rows == rows[:1]):
+                wanted = (
+                    f"a prior invariant under the group (equal along axis {axis}, "
+                    f"units {group.name!r})"
                 )
-            if is_concrete(y) and not np.all((np.asarray(y) >= 0) & (np.asarray(y) < d_out)):
-                raise ValueError(
-                    f"y: expected labels in 0..{d_out - 1}, got values from {int(y.min())} to {int(y.max())}; widen the network's output or relabel"
-                )
-            return x, y
-        if y.shape != (x.shape[0], d_out):
-            raise ValueError(
-                f"y: expected shape ({x.shape[0]}, {d_out}), got {y.shape}; reshape it, for example y.reshape(-1, {d_out})"
-            )
-        if is_concrete(y) and not np.all(np.isfinite(np.asarray(y))):
-            raise ValueError("y: expected finite numbers, got NaN or infinity; drop these rows")
-        return x, y
+                remedy = "use one number for all units"
+                raise expected(f"prior_scale[{name!r}]", wanted, "different values", remedy)

@@ -81,25 +81,57 @@ GAUSSIAN, LABELS = (
 )
 
 
+class Squeezed:
+    """A network that says its outputs are numbers, not rows."""
+
+    shapes, symmetry, widths = NET.shapes, NET.symmetry, NET.widths
+    output_shape = ()
+    init, apply = NET.init, NET.apply
+
+
+class Misshapen:
+    """A network that returns numbers where it should return rows, and does not say so."""
+
+    shapes, symmetry, widths = NET.shapes, NET.symmetry, NET.widths
+    init = NET.init
+
+    def apply(self, params, x):
+        return NET.apply(params, x)[:, 0]
+
+
+def test_weights_as_one_vector():
+    bnn = symvi.BNN(NET, symvi.Gaussian())
+    w = bnn.init(jax.random.key(0))
+    vector = bnn.ravel(w)
+    parts = [np.ravel(w[name]) for name in sorted(w)]
+    np.testing.assert_array_equal(vector, np.concatenate(parts))
+    back = bnn.unravel(vector)
+    assert list(back) == sorted(w)
+    assert all(np.array_equal(back[name], w[name]) for name in w)
+
+
+def test_data_of_any_kind_that_converts():
+    import pandas as pd
+
+    frame = pd.DataFrame(X)
+    for x, y in ((frame, pd.Series(Y[:, 0])), (X.tolist(), Y.tolist()), (jnp.asarray(X), Y)):
+        made = GAUSSIAN.check_data(x, y)
+        np.testing.assert_array_equal(made[0], X)
+        np.testing.assert_array_equal(made[1], Y)
+    assert LABELS.check_data(X, np.array([0, 1, 2, 3, 0, 1], np.uint8))[1].dtype == np.uint8
+
+
+def test_large_integers_do_not_wrap():
+    with jax.enable_x64(False):
+        with pytest.raises(ValueError, match="y: expected whole numbers of at most 32 bits"):
+            LABELS.check_data(X.astype(np.float32), np.array([0, 1, 2, 3, 0, 2**32 + 1]))
+        with pytest.raises(ValueError, match="x: expected whole numbers of at most 32 bits"):
+            GAUSSIAN.check_inputs(np.full((6, 2), 2**40))
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (
-            lambda: symvi.Gaussian(0.0),
-            "scale: expected a positive finite number or None, got 0.0; pass",
-        ),
-        (
-            lambda: symvi.Gaussian("a"),
-            "scale: expected a positive finite number or None, got 'a'; pass",
-        ),
-        (
-            lambda: symvi.Gaussian(np.inf),
-            "scale: expected a positive finite number or None, got inf",
-        ),
-        (
-            lambda: symvi.Gaussian(np.nan),
-            "scale: expected a positive finite number or None, got nan",
-        ),
         (
             lambda: symvi.BNN(NET, symvi.Gaussian(), prior_scale={"W1": 1.0}),
             r"prior_scale: expected one entry for each of .*name every parameter",
@@ -134,8 +166,8 @@ GAUSSIAN, LABELS = (
             "x: expected finite numbers, got NaN or infinity; drop",
         ),
         (
-            lambda: GAUSSIAN.check_data(X, Y[:, 0]),
-            r"y: expected shape \(6, 1\), got \(6,\); reshape",
+            lambda: GAUSSIAN.check_data(X, np.ones((6, 2))),
+            r"y: expected shape \(6, 1\), got \(6, 2\); reshape",
         ),
         (lambda: GAUSSIAN.check_data(X, Y[:5]), r"y: expected shape \(6, 1\), got \(5, 1\)"),
         (
@@ -152,11 +184,34 @@ GAUSSIAN, LABELS = (
         ),
         (
             lambda: LABELS.check_data(X, np.eye(6)[:, :4]),
-            r"y: expected integer labels of shape \(6,\), got float64 of shape \(6, 4\); pass class numbers",
+            r"y: expected labels of shape \(6,\), got shape \(6, 4\); pass class numbers, not one-hot",
         ),
         (
             lambda: LABELS.check_data(X, np.zeros(6)),
-            r"y: expected integer labels of shape \(6,\), got float64",
+            r"y: expected integer labels, got labels of float64; convert class numbers",
+        ),
+        (
+            lambda: LABELS.check_data(X, np.zeros(6, bool)),
+            r"y: expected integer labels, got labels of bool; convert class numbers",
+        ),
+        (lambda: GAUSSIAN.check_data(X[:0], Y[:0]), "x: expected at least one row"),
+        (lambda: GAUSSIAN.check_data(None, Y), "x: expected an array of numbers, got NoneType"),
+        (lambda: GAUSSIAN.check_data("text", Y), "x: expected an array of numbers, got str"),
+        (lambda: GAUSSIAN.check_data(X, None), "y: expected an array of numbers, got NoneType"),
+        (lambda: GAUSSIAN.check_inputs({"x": X}), "x: expected an array of numbers, got dict"),
+        (lambda: GAUSSIAN.unravel(np.zeros(3)), r"vector: expected all 13 weights, .* \(3,\)"),
+        (lambda: symvi.BNN("net", symvi.Gaussian()), "net: expected a network with shapes"),
+        (lambda: symvi.BNN(symvi.MLP, symvi.Gaussian()), "net: expected a network with shapes"),
+        (
+            lambda: symvi.BNN(NET, symvi.Gaussian(), prior_scale="wide"),
+            r"prior_scale\['W1'\]: expected an array of numbers",
+        ),
+        (lambda: symvi.BNN(Squeezed(), symvi.Gaussian()), "net: .*leave out its last squeeze"),
+        (
+            lambda: symvi.BNN(Misshapen(), symvi.Gaussian()).log_likelihood(
+                NET.init(jax.random.key(0)), X, Y
+            ),
+            r"net.apply: expected outputs \(N, d_out\) = \(6, 1\), got \(6,\)",
         ),
     ],
 )

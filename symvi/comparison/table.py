@@ -21,7 +21,8 @@ from symvi.draws import (
     posterior_draws,
 )
 from symvi.estimates import Estimate
-from symvi.models import BNN, Categorical
+from symvi.likelihoods import Categorical
+from symvi.models import BNN
 from symvi.vi.fit import elbo
 
 PROJECTIONS = 200  # random directions of the sliced distance

@@ -12,7 +12,8 @@ import pandas as pd
 
 from symvi.alignment import align
 from symvi.draws import check_draws, log_joints, outputs, posterior_draws
-from symvi.models import BNN, NOISE
+from symvi.likelihoods import NOISE
+from symvi.models import BNN
 from symvi.truth.nuts import LOW_BFMI
 
 MIN_DRAWS = 4  # of a chain: R-hat splits each in two

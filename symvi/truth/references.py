@@ -18,7 +18,8 @@ import numpy as np
 from symvi.checks import one_of
 from symvi.data import datasets
 from symvi.draws import inference_data, posterior_draws
-from symvi.models import BNN, Categorical, Gaussian
+from symvi.likelihoods import Categorical, Gaussian
+from symvi.models import BNN
 from symvi.networks import MLP
 from symvi.truth.convergence import acceptance, energies
 from symvi.truth.nuts import nuts

@@ -173,7 +173,7 @@ class Fit:
 
 def predict(bnn: BNN, q, x_new, *, num: int = 1000, key=None) -> jax.Array:
     """Network outputs at `x_new` of shape ``(N, d_in)`` under `num` draws of `q`: shape ``(num, N, d_out)``."""
-    x_new, _ = bnn.check_data(x_new)
+    x_new = bnn.check_inputs(x_new)
     return _outputs(
         bnn, q.sample(jax.random.key(0) if key is None else key, positive_int("num", num)), x_new
     )
