@@ -48,7 +48,10 @@ def bad(label: str, call: Callable, name: str, wanted: str, remedy: str = "") ->
 def each(label: str, call: Callable, values, name: str, wanted: str) -> None:
     """A row for each of `values`, all refused with the same words."""
     for value in values:
-        bad(f"{label}={shown(value)}", functools.partial(call, value), name, wanted)
+        text = f"{label}={shown(value)}"
+        alike = sum(row.id.split(" #")[0] == text for row in ROWS)
+        text += f" #{alike + 1}" if alike else ""
+        bad(text, functools.partial(call, value), name, wanted)
 
 
 def good(label: str, call: Callable, right: Callable) -> None:
@@ -1414,7 +1417,7 @@ for name, read in MATRIX_READERS.items():
     )
     each(f"{name}(kind)", read, NOT_NUMBERS[:5], "log_a", "numbers|matri")
     bad(f"{name}(None)", lambda read=read: read(None), "log_a", "numbers|matri")
-    good(f"{name}(whole numbers)", lambda read=read: read([[0, 0], [0, 0]]), lambda v: True)
+    good(f"{name}(takes whole numbers)", lambda read=read: read([[0, 0], [0, 0]]), lambda v: True)
 good(
     "log_permanent(whole numbers)",
     lambda: symvi.permanents.log_permanent([[0, 0], [0, 0]]),
