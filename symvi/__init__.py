@@ -33,11 +33,12 @@ from symvi.alignment import align
 from symvi.comparison.table import Comparison, compare  # noqa: F401
 from symvi.draws import inference_data  # noqa: F401
 from symvi.estimates import Bounds, Estimate, Interval, mean_interval  # noqa: F401
-from symvi.information.core import orbit_information
+from symvi.information.orbit import orbit_information
+from symvi.information.symmetrized import Symmetrized
 from symvi.likelihoods import Categorical, Gaussian, Likelihood
 from symvi.models import BNN
 from symvi.networks import MLP
-from symvi.posteriors.mean_field import MeanField, Symmetrized
+from symvi.posteriors.mean_field import MeanField
 from symvi.posteriors.unit_normal import UnitNormal
 from symvi.symmetry import Element, Symmetry, UnitGroup, swap  # noqa: F401
 from symvi.truth.convergence import convergence

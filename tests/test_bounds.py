@@ -22,7 +22,7 @@ from symvi import (
     fit,
     orbit_information,
 )
-from symvi.information.core import (
+from symvi.information import (
     pairwise_bounds,
     pairwise_objective,
     pointwise_exact,

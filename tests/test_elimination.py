@@ -57,7 +57,7 @@ def test_correlated_units_do_not_hang_inside_a_loop():
         """
         import jax, jax.numpy as jnp
         import symvi
-        from symvi.information.core import pointwise_guided
+        from symvi.information import pointwise_guided
         net = symvi.MLP([1, 6, 6, 1], "tanh", signed=True)
         loc = net.init(jax.random.key(0))
         lower = {g.name: jnp.zeros((g.size, *2 * net.symmetry.own_units(loc, g.name).shape[1:])) for g in net.symmetry.groups}

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symvi.information.core import orbit_information, pointwise_infonce
+from symvi.information import Symmetrized, orbit_information, pointwise_infonce
 from symvi.networks import MLP
-from symvi.posteriors.mean_field import MeanField, Symmetrized
+from symvi.posteriors.mean_field import MeanField
 
 PLAIN = MLP([1, 3, 1], "tanh")
 SIGNED = MLP([1, 3, 1], "tanh", signed=True)

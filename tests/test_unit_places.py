@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import symvi
-from symvi.posteriors.mean_field import log_symmetrized
+from symvi.information import log_symmetrized
 
 
 @pytest.fixture(autouse=True, scope="module")

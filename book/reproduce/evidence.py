@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
-from symvi.information.core import pointwise_exact, pointwise_guided
+from symvi.information import pointwise_exact, pointwise_guided
 from symvi.truth.references import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]

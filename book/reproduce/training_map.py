@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
-from symvi.information.core import pairwise_bounds, pointwise_exact, pointwise_guided
+from symvi.information import pairwise_bounds, pointwise_exact, pointwise_guided
 from symvi.permanents.core import MAX_EXACT
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,55 +15,34 @@ import optax
 from jax.flatten_util import ravel_pytree
 from tqdm.auto import tqdm
 
-from symvi.checks import one_of, positive_int, seed_to_key, shows_progress
+from symvi.checks import as_key, one_of, positive_int, seed_to_key, shows_progress
 from symvi.estimates import Estimate, from_samples
-from symvi.information.core import (
-    KINDS,
-    METHODS,
-    check_one_layer,
-    draws_at_once,
-    pairwise_bounds,
-    pairwise_objective,
-    pointwise,
-)
+from symvi.information.method import Method, warn_if_trivial
+from symvi.information.methods import as_method
+from symvi.information.pairwise import pairwise_bounds
+from symvi.information.symmetrized import Symmetrized, as_posterior
 from symvi.models import BNN
-from symvi.posteriors.mean_field import MeanField, Symmetrized, log_symmetrized
+from symvi.posteriors.mean_field import MeanField
 from symvi.posteriors.unit_normal import UnitNormal
 from symvi.vi.checkpoint import fingerprint, load, save
 
-SYMMETRIZE = (None, *METHODS)
 COVARIANCES = ("diagonal", "unit")
-ROUNDS = (
-    2  # rounds of messages a step: they start from the last step's, and the matrix has hardly moved
-)
 MONITOR_SAMPLES = 100
 LARGE = 10_000  # data; beyond, 20 draws evaluate a fit
 
 
-def _gain(q: MeanField, w: dict, key, symmetrize, num_permutations):
-    """The pointwise gain log q(w) - log q_G(w), or its bound, that symmetrizing adds to the ELBO; 0 where no draw is needed."""
-    if symmetrize in (None, "pairwise"):
-        return 0.0
-    gain = pointwise(q, w, key, symmetrize, num_permutations)
-    return gain[0] if symmetrize == "guided" else gain
-
-
-@partial(jax.jit, static_argnames=("bnn", "symmetrize", "num_samples", "num_permutations"))
-def _pointwise_elbo(bnn, q, x, y, key, symmetrize, num_samples, num_permutations):
+@partial(jax.jit, static_argnames=("bnn", "method", "num_samples"))
+def _pointwise_elbo(bnn, q, x, y, key, method, num_samples):
     k_weights, k_group = jax.random.split(key)
     w, keys = q.sample(k_weights, num_samples), jax.random.split(k_group, num_samples)
-    sure = pairwise_bounds(q)[0] if symmetrize == "pairwise" else 0.0
-    return (
-        q.entropy()
-        + sure
-        + jax.lax.map(
-            lambda v: (
-                bnn.log_joint(v[0], x, y) + _gain(q, v[0], v[1], symmetrize, num_permutations)
-            ),
-            (w, keys),
-            batch_size=draws_at_once(q.symmetry, symmetrize),
-        )
-    )
+    at_once = method.draws_at_once(q.symmetry)
+
+    def one(draw_and_key):
+        draw, draw_key = draw_and_key
+        return bnn.log_joint(draw, x, y) + method.pointwise(q, draw, draw_key)
+
+    drawn = jax.lax.map(one, (w, keys), batch_size=at_once)
+    return q.entropy() + method.final_closed_form(q) + drawn
 
 
 def elbo(
@@ -72,10 +51,10 @@ def elbo(
     x,
     y,
     *,
-    symmetrize: str | None = None,
+    symmetrize: str | Method | None = None,
     key=None,
     num_samples: int = 1000,
-    num_permutations: int = 20,
+    num_permutations: int | None = None,
 ) -> Estimate:
     """The evidence lower bound of `q` (or of `q` symmetrized), in nats, by Monte Carlo.
 
@@ -84,12 +63,12 @@ def elbo(
     Parameters
     ----------
     bnn : BNN
-    q : MeanField, UnitNormal or Symmetrized
-        A Symmetrized posterior is evaluated with ``symmetrize="exact"`` unless told otherwise.
+    q : MeanField, UnitNormal, Symmetrized or Fit
+        A Symmetrized posterior is evaluated with its own method unless told otherwise.
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
     symmetrize : None or a method of :func:`orbit_information`
-        None: L. "exact": L_G, unbiased. "infonce", "guided" (K = `num_permutations`) and "pairwise": lower bounds of
-        L_G. "bethe": an upper bound of L_G.
+        None: L. "exact": L_G, unbiased. "infonce", "guided" (K = `num_permutations`, 20 by default) and "pairwise":
+        lower bounds of L_G. "bethe": an upper bound of L_G.
     key : JAX key, optional
 
     Returns
@@ -102,23 +81,18 @@ def elbo(
     ValueError
         Unknown `symmetrize`, num_samples < 1, K < 1, bad data, or a group too large for "exact".
     """
-    one_of("symmetrize", symmetrize, SYMMETRIZE)
+    method = as_method(symmetrize, "symmetrize", num_permutations)
+    num_samples = positive_int("num_samples", num_samples)
     x, y = bnn.check_data(x, y)
+    q = as_posterior(q)
     if isinstance(q, Symmetrized):
-        q, symmetrize = q.base, symmetrize or "exact"
-    check_one_layer(q.symmetry, "symmetrize", symmetrize)
-    key = jax.random.key(0) if key is None else key
-    values = _pointwise_elbo(
-        bnn,
-        q,
-        x,
-        y,
-        key,
-        symmetrize,
-        positive_int("num_samples", num_samples),
-        positive_int("num_permutations", num_permutations),
-    )
-    return from_samples(np.asarray(values), KINDS.get(symmetrize, "exact"))
+        method = q.method if symmetrize is None else method
+        q = q.base
+    method.check(q.symmetry, "symmetrize")
+    if method.name is not None:
+        warn_if_trivial(q.symmetry)
+    values = _pointwise_elbo(bnn, q, x, y, as_key(key), method, num_samples)
+    return from_samples(np.asarray(values), method.kind)
 
 
 class Monitor(NamedTuple):
@@ -159,7 +133,7 @@ class Fit:
     elbos: list
     losses: np.ndarray
     kept: tuple
-    symmetrize: str | None
+    symmetrize: str | Method | None
     monitor: Monitor | None = None
 
     def predict(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
@@ -189,11 +163,11 @@ def fit(
     x,
     y,
     *,
-    symmetrize: str | None = None,
+    symmetrize: str | Method | None = None,
     steps: int = 5000,
     restarts: int = 8,
     num_samples: int = 8,
-    num_permutations: int = 20,
+    num_permutations: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 1e-2,
     initial_scale: float = 0.05,
@@ -240,19 +214,16 @@ def fit(
         For arguments or data out of range, for a checkpoint that is damaged or of another fit, and as soon as every restart
         has diverged (with the first bad step). A restart that diverges alone is reported by a warning and left out.
     """
-    one_of("symmetrize", symmetrize, SYMMETRIZE)
+    method = as_method(symmetrize, "symmetrize", num_permutations)
     steps, restarts = positive_int("steps", steps), positive_int("restarts", restarts)
-    num_samples, num_permutations = (
-        positive_int("num_samples", num_samples),
-        positive_int("num_permutations", num_permutations),
-    )
+    num_samples = positive_int("num_samples", num_samples)
     for name, value in (("learning_rate", learning_rate), ("initial_scale", initial_scale)):
         if not (np.isscalar(value) and value > 0 and np.isfinite(value)):
             raise ValueError(
                 f"{name}: expected a positive number, got {value!r}; pass for example {name}=0.01"
             )
     one_of("covariance", covariance, COVARIANCES)
-    check_one_layer(bnn.symmetry, "symmetrize", symmetrize)
+    method.check(bnn.symmetry, "symmetrize")
     if monitor_every is not None and steps % positive_int("monitor_every", monitor_every):
         raise ValueError(
             f"monitor_every: expected a divisor of steps = {steps}, got {monitor_every}; pass for example {max(1, steps // 20)}"
@@ -263,12 +234,7 @@ def fit(
 
     k_init, k_steps, k_eval = jax.random.split(key, 3)
     starts = jax.vmap(bnn.init)(jax.random.split(k_init, restarts))
-    if symmetrize == "exact":  # too large a group: say so before any work
-        jax.eval_shape(
-            lambda w: log_symmetrized(MeanField(w, w, bnn.symmetry), w),
-            jax.tree.map(lambda a: a[0], starts),
-        )
-    settings = (bnn, symmetrize, num_samples, num_permutations)
+    settings = (bnn, method, num_samples)
     loc = jax.vmap(lambda w: ravel_pytree(w)[0])(starts)
     lower = {}
     if covariance == "unit":
@@ -288,11 +254,7 @@ def fit(
             for g in bnn.symmetry.groups
         }
     theta = (loc, jnp.full_like(loc, np.log(initial_scale)), lower)
-    messages = (
-        jax.jit(jax.vmap(lambda t: pairwise_objective(_posterior(bnn, t))[1]))(theta)
-        if symmetrize == "pairwise"
-        else {}
-    )
+    messages = jax.jit(jax.vmap(lambda t: method.start(_posterior(bnn, t))))(theta)
     keys, draws = jax.vmap(lambda k: _draw(k, num_samples, loc[0]))(
         jax.random.split(k_steps, restarts)
     )
@@ -380,24 +342,23 @@ def fit(
     kept = tuple(int(r) for r in np.flatnonzero(good))
     _report_diverged(losses, good)
     posteriors = [_posterior(bnn, jax.tree.map(lambda a, r=r: a[r], state[0])) for r in kept]
-    draws = 20 if len(x) > LARGE else 100 if symmetrize == "guided" else 1000
+    draws = 20 if len(x) > LARGE else method.evaluation_draws
     elbos = [
         elbo(
             bnn,
             q,
             x,
             y,
-            symmetrize=symmetrize,
+            symmetrize=method,
             key=k_eval,
             num_samples=draws,
-            num_permutations=num_permutations,
         )
         for q in posteriors
     ]
     best = posteriors[int(np.argmax([e.value for e in elbos]))]
     return Fit(
         bnn,
-        Symmetrized(best) if symmetrize else best,
+        best if symmetrize is None else Symmetrized(best),
         posteriors,
         elbos,
         losses,
@@ -455,8 +416,8 @@ def _draw(key, num_samples, like):
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _run(bnn, symmetrize, num_samples, num_permutations, state, x, y, rows, learning_rate):
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _run(bnn, method, num_samples, state, x, y, rows, learning_rate):
     """`len(rows)` Adam steps on every restart; returns the new state and the losses, shape (steps, restarts).
 
     A step's noise was drawn by the step before: drawn in the step that uses it, the compiler would fuse the random
@@ -471,16 +432,14 @@ def _run(bnn, symmetrize, num_samples, num_permutations, state, x, y, rows, lear
 
     def loss(theta, messages, draws, x, y, weight):
         q = _posterior(bnn, theta)
-        sure, messages = (
-            pairwise_objective(q, messages, ROUNDS) if symmetrize == "pairwise" else (0.0, messages)
-        )
+        sure, messages = method.closed_form(q, messages)
 
         def pointwise(noise, key):
             w = q.from_noise(unravel(noise))
             return (
                 bnn.log_prior(w)
                 + weight * bnn.log_likelihood(w, x, y)
-                + _gain(q, w, key, symmetrize, num_permutations)
+                + method.pointwise(q, w, key)
             )
 
         return -q.entropy() - sure - jax.vmap(pointwise)(*draws).mean(), messages

@@ -9,7 +9,8 @@ from numpyro import handlers
 from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
 
-from symvi.posteriors.mean_field import MeanField, Symmetrized
+from symvi.information.symmetrized import Symmetrized
+from symvi.posteriors.mean_field import MeanField
 from symvi.symmetry import Symmetry
 
 

@@ -1,0 +1,69 @@
+"""The one table of methods: what the strings stand for in `fit`, `elbo`, `orbit_information` and `Symmetrized`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from symvi.checks import expected, one_of, positive_int
+from symvi.information.bethe import Bethe
+from symvi.information.exact import Exact
+from symvi.information.guided import Guided
+from symvi.information.infonce import InfoNCE
+from symvi.information.method import Method, Plain
+from symvi.information.pairwise import Pairwise
+
+METHODS = {
+    "exact": Exact,
+    "infonce": InfoNCE,
+    "guided": Guided,
+    "pairwise": Pairwise,
+    "bethe": Bethe,
+}
+
+
+def as_method(
+    value, argument: str, num_permutations: int | None = None, *, optional: bool = True
+) -> Method:
+    """The method that the user's `argument` names.
+
+    Parameters
+    ----------
+    value : None, str or Method
+        None: :class:`Plain`. A string of the table: the method with its default settings. An object: itself.
+    argument : str
+        The argument's name, for errors.
+    num_permutations : int, optional
+        K of a string's method where it has one; None for its default.
+    optional : bool
+        Whether None is an answer.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, K < 1, and K beside an object, which has its own settings.
+    """
+    if num_permutations is not None:
+        num_permutations = positive_int("num_permutations", num_permutations)
+    if isinstance(value, Method):
+        return _with_its_own_settings(value, num_permutations)
+    if isinstance(value, type) and issubclass(value, Method):
+        got = f"the class {value.__name__}"
+        raise expected(argument, "a method", got, f"write {argument}={value.__name__}()")
+    one_of(argument, value, (None, *METHODS) if optional else tuple(METHODS))
+    return Plain() if value is None else _of_string(str(value), num_permutations)
+
+
+def _with_its_own_settings(method, num_permutations):
+    if num_permutations is not None:
+        wanted = f"None beside {method!r}, which has its own settings"
+        remedy = f"write {type(method).__name__}(...) with them, or pass the method's name"
+        raise expected("num_permutations", wanted, num_permutations, remedy)
+    return method
+
+
+def _of_string(name, num_permutations):
+    method = METHODS[name]
+    settings = {field.name for field in fields(method)}
+    if num_permutations is None or "num_permutations" not in settings:
+        return method()
+    return method(num_permutations=num_permutations)
