@@ -1,4 +1,4 @@
-"""Checks of what the user passes in: each error says what was expected, what came and what to do."""
+"""Checks of what the user passes in: errors say what was expected, what came and what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def expected(name: str, wanted: str, got, remedy: str) -> ValueError:
 
 
 def described(value) -> str:
-    """`value` in a few words, for an error message: short things as they are, large ones by type and shape."""
+    """`value` in a few words, for an error message: large things by their type and shape."""
     if isinstance(value, (np.ndarray, jax.Array)) and value.size > 1:
         return f"an array of {value.dtype} of shape {value.shape}"
     text = repr(value)
@@ -33,7 +33,7 @@ def is_concrete(*values) -> bool:
 
 
 def as_scalar(value) -> float | int | None:
-    """`value` as a Python number if it is one (Python, NumPy or JAX; no bool, no string), otherwise None."""
+    """`value` as a Python number if it is one (Python, NumPy or JAX; no bool or text), else None."""
     if isinstance(value, (bool, str, bytes)) or not is_concrete(value):
         return None
     try:
@@ -100,7 +100,7 @@ def seed_to_key(seed) -> jax.Array:
 
 
 def as_key(key, name: str = "key") -> jax.Array:
-    """A JAX key: `key` itself if it is one, and ``jax.random.key(0)`` for None; ValueError otherwise."""
+    """`key` if it is a JAX key, and ``jax.random.key(0)`` for None; ValueError otherwise."""
     if key is None:
         return jax.random.key(0)
     if isinstance(key, jax.Array):
@@ -112,7 +112,7 @@ def as_key(key, name: str = "key") -> jax.Array:
 
 
 def is_finite(value) -> bool:
-    """Whether every entry of `value` is finite; True for traced values, which cannot be looked at."""
+    """Whether every entry is finite; True for traced values, which cannot be looked at."""
     return not is_concrete(value) or bool(np.all(np.isfinite(np.asarray(value))))
 
 
@@ -141,14 +141,15 @@ def as_numbers(name: str, value) -> jax.Array:
 
 
 def needs(module: str, extra: str, what: str) -> ModuleType:
-    """Import and return `module`; ImportError naming symvi's `extra` that brings it, if it is not installed."""
+    """Import and return `module`; ImportError naming symvi's `extra` if it is not installed."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+        library = module.split(".")[0]
+        if error.name is None or error.name.split(".")[0] != library:
             raise
-        text = f"{what} needs {module.split('.')[0]}, which is not installed: pip install 'symvi[{extra}]'"
-        raise ImportError(text) from error
+        remedy = f"pip install 'symvi[{extra}]'"
+        raise ImportError(f"{what} needs {library}, which is not installed: {remedy}") from error
 
 
 def shows_progress(progress: bool) -> bool:

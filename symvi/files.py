@@ -16,9 +16,9 @@ STALE = 600.0  # seconds
 def whole_file(path) -> Iterator[Path]:
     """Give the name of a temporary file to write to; it becomes `path` when the block ends well.
 
-    If the block raises, or the process dies, `path` is as it was before. The file's permissions follow the
-    umask, as those of any new file do. Leftovers of processes that were killed while they wrote this
-    same file are removed.
+    If the block raises, or the process dies, `path` is as it was before. The file's permissions
+    follow the umask, as those of any new file do. Leftovers of processes that were killed while they
+    wrote this same file are removed.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def write_text(path, text: str) -> None:
 
 
 def remove_leftovers(path) -> None:
-    """Remove temporary files of `path` that nobody has written to for ten minutes: their writers were killed.
+    """Remove temporary files of `path` that are older than ten minutes: their writers were killed.
 
     Younger ones may belong to another process, here or on a machine that shares the folder.
     """

@@ -47,6 +47,6 @@ def test_public_names_have_docstrings(name):
     properties = [k for k, v in public.items() if isinstance(v, property)]
     bare = [k for k in functions + properties if not inspect.getdoc(getattr(thing, k))]
     assert bare == []
-    # napoleon reads "word: rest" in a property's first line as "type: text"; the page would lose half
+    # napoleon reads "word: rest" in a property's first line as "type: text": half would be lost
     first_lines = {k: inspect.getdoc(getattr(thing, k)).split("\n")[0] for k in properties}
     assert [k for k, line in first_lines.items() if ":" in line.replace(":class:", "")] == []

@@ -1,4 +1,4 @@
-"""make does its work in its own folder, whatever the folder is called, and says in one line what it cannot do."""
+"""make works in its own folder, whatever that is called, and says in one line what it cannot do."""
 
 from __future__ import annotations
 

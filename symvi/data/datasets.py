@@ -14,9 +14,8 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
-from sklearn import datasets
 
-from symvi.checks import positive_int
+from symvi.checks import needs, positive_int
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_SHA256 = {  # of the uncompressed files
@@ -118,7 +117,7 @@ def diabetes(test_fraction: float = 0.2, seed: int = 0) -> Dataset:
     ValueError
         test_fraction outside (0, 1), or a seed that is no int >= 0.
     """
-    raw = datasets.load_diabetes(scaled=False)
+    raw = needs("sklearn.datasets", "data", "symvi.data.diabetes").load_diabetes(scaled=False)
     source = "B. Efron, T. Hastie, I. Johnstone and R. Tibshirani (2004), Annals of Statistics 32:407-499; scikit-learn"
     return _regression("diabetes", raw.data, raw.target[:, None], test_fraction, seed, source)
 
@@ -147,7 +146,7 @@ def digits(test_fraction: float = 0.2, seed: int = 0) -> Dataset:
     ValueError
         test_fraction outside (0, 1), or a seed that is no int >= 0.
     """
-    raw = datasets.load_digits()
+    raw = needs("sklearn.datasets", "data", "symvi.data.digits").load_digits()
     train, test = _split(len(raw.data), test_fraction, seed)
     x, y = raw.data / 16.0, raw.target.astype(np.int64)
     source = "E. Alpaydin and C. Kaynak (1998), Optical recognition of handwritten digits, UCI repository; scikit-learn"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from symvi.checks import one_of
+from symvi.checks import needs, one_of
 from symvi.symmetry import Symmetry
 from symvi.torch_bridge.network import WAY_ROUND, Ref, Step, TorchNetwork, fill
 from symvi.torch_bridge.ops import ALIASES, MODULES, Traced, pin_rule
@@ -54,8 +54,7 @@ def from_torch(
         No module, control flow that depends on data, unsupported operations or settings (named, with the way round), parameters of several
         dtypes, an example that does not fit, rows that influence each other, or a symmetry that is none.
     """
-    import torch
-
+    torch = needs("torch", "torch", "symvi.from_torch")
     one_of("statistics", statistics, STATISTICS)
     functions = {} if functions is None else dict(functions)
     example = _checked(torch, module, example_input)
@@ -169,7 +168,7 @@ def _record(torch, module, graph, example) -> dict:
     return records
 
 
-def _lower(torch, module, graph, functions, weights, data):
+def _lower(torch, module, graph, functions, weights, data):  # noqa: C901 - a branch a kind of node
     """The steps of the forward pass and where its output stands; fixed tensors are collected in `data`."""
     names = {id(t): name for name, t in weights.items()}
     fixed = {id(t): name for name, t in module.named_buffers()}

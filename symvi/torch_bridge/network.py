@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symvi.checks import needs
 from symvi.symmetry import Symmetry
 
 WAY_ROUND = "way round: pass functions={operation: JAX function}, whose tensors then stay in place; to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is verified like any other"
@@ -142,8 +143,7 @@ class TorchNetwork:
 
         The module's own dtype is kept. The network is the module in eval mode: call ``module.eval()`` to predict.
         """
-        import torch
-
+        torch = needs("torch", "torch", "to_torch")
         self._check(params)
         names = {
             id(t): name
@@ -164,8 +164,7 @@ class TorchNetwork:
 
         One call of ``torch.func.functional_call`` under ``torch.func.vmap``; `x` has shape ``(N, *input_shape)``.
         """
-        import torch
-
+        torch = needs("torch", "torch", "predict_torch")
         self._check(samples, lead=1)
         dtype = next(self._module.parameters()).dtype
         samples = {name: torch.tensor(np.array(samples[name]), dtype=dtype) for name in self.shapes}
