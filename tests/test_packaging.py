@@ -101,6 +101,18 @@ class TestRequirements:
         assert f"\nversion: {symvi.__version__}\n" in citation
 
 
+def test_the_address_stands_in_one_place():
+    """Whoever hosts the book changes one line; buttons and links follow it."""
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    (address,) = re.findall(r"^  url: https://(?:github|gitlab)\.com/(\S+)", config, re.M)
+    owner = address.split("/")[0]
+    texts = [*ROOT.glob("*.*"), *(ROOT / "book").glob("*.*"), *ROOT.glob(".github/**/*.yml")]
+    texts += [*(ROOT / "symvi").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")]
+    files = [path for path in texts if path.is_file() and path.name != "_config.yml"]
+    named = [p.name for p in files if owner in p.read_text(encoding="utf-8")]
+    assert named == []
+
+
 class TestImport:
     HEAVY = (
         "arviz",
