@@ -32,7 +32,7 @@ from symvi.comparison.table import (
     pit,
     point_error,
 )
-from symvi.data.datasets import absolute
+from symvi.data import absolute
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(0.1, num=30)

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from symvi import BNN, MLP, Categorical, Gaussian, Symmetry, grid_posterior, log_evidence
-from symvi.data.datasets import absolute, mcycle
+from symvi.data import absolute, mcycle
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(0.1)

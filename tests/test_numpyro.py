@@ -11,7 +11,7 @@ from numpyro import handlers
 from numpyro.infer import SVI, Predictive, Trace_ELBO
 
 from symvi import BNN, MLP, AutoSymmetrizedNormal, Gaussian, Symmetrized, elbo, fit
-from symvi.data.datasets import absolute
+from symvi.data import absolute
 
 DATA = absolute(1.0, num=20)
 BNN_TWO = BNN(MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0), Gaussian(0.3))

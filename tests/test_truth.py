@@ -8,7 +8,7 @@ import pytest
 from scipy.special import log_ndtr, logsumexp
 
 from symvi import BNN, MLP, Gaussian, fit, grid_posterior, nuts
-from symvi.data.datasets import absolute
+from symvi.data import absolute
 from symvi.truth.nuts import _report
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)

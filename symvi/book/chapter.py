@@ -106,8 +106,8 @@ class Chapter:
             How far two runs may differ: relative (5% by default), or absolute by name. An
             :class:`~symvi.Estimate` that is not named may differ by 4 combined standard errors.
         **numbers
-            Floats, ints, bools, strings, Estimates, (low, high) intervals, or lists; nats unless the
-            name says otherwise.
+            Floats, ints, bools, strings, Estimates, (low, high) intervals, or lists; nats unless
+            the name says otherwise.
 
         Raises
         ------

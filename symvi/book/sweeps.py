@@ -1,19 +1,26 @@
-"""A grid of experiments on all cores of a machine, or on a cluster, by Dask; what is finished is kept and never run again."""
+"""A grid of experiments on all cores of a machine, or on a cluster, by Dask.
+
+What is finished is kept and never run again: each cell of the grid has a file of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
-import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from symvi.checks import positive_int, shows_progress
+from symvi import files
+from symvi.book.fingerprints import fingerprint, unguarded_line
+from symvi.checks import expected, needs, positive_int, shows_progress
 
 PATIENCE = 20  # seconds to wait for a scheduler
+VERSION = 1  # of the records
 
 
 def sweep(
@@ -25,25 +32,33 @@ def sweep(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> list:
-    """Call ``function(**cell)`` for every cell and keep each result in a file of its own, as soon as it is there.
+    """Call ``function(**cell)`` for every cell and keep each result, as soon as it is there.
 
-    A sweep that was interrupted goes on where it stopped: cells whose file is in `folder` are read, not run. A worker
-    that dies loses only the cell it was working on, which is given to another one (three times at most).
+    A sweep that was interrupted goes on where it stopped: cells whose file is in `folder` are read,
+    not run. A worker that dies loses only the cell it was working on, which is given to another one
+    (three times at most). Two sweeps may share a folder.
+
+    A result belongs to its cell (whatever the order of its keys), to symvi's version and to the
+    function: its name, its code, and what it uses from its own file, functions and values that JSON
+    has. When one of these is edited, cells are run again, into new files beside the old ones;
+    results of an unchanged function stay valid. Other files that the function imports are not
+    looked at: when they change what it returns, use another folder.
 
     Parameters
     ----------
     function : callable
-        Returns a dict of numbers, strings, lists or arrays. It is sent to other processes, so it must not rely on
-        anything set outside it (it sets JAX's precision itself, for example).
+        Returns a dict of numbers, strings, lists or arrays. It is sent to other processes, so it
+        must not rely on anything set outside it (it sets JAX's precision itself, for example).
     cells : sequence of dict
         Keyword arguments: numbers, strings, booleans, None or lists of these. No two alike.
     folder : path
         Where the results are kept, one JSON file a cell; written whole or not at all.
     workers : int, optional
-        Processes on this machine; by default one for each core.
+        Processes on this machine; by default one for each core. A script must start its sweep under
+        ``if __name__ == "__main__":``, because each of these processes reads the script.
     scheduler : str, optional
-        Address of a Dask scheduler to use instead, for example ``"tcp://host:8786"``; by default ``$SYMVI_SCHEDULER``
-        if it is set. Its workers need symvi and the same data.
+        Address of a Dask scheduler to use instead, for example ``"tcp://host:8786"``; by default
+        ``$SYMVI_SCHEDULER`` if it is set. Its workers need symvi and the same data.
 
     Returns
     -------
@@ -53,140 +68,198 @@ def sweep(
     Raises
     ------
     ValueError
-        No cells, repeated cells, cells that are not JSON, or a damaged result file.
+        No cells, repeated cells, cells that are not JSON, or a file that is damaged or another's.
+    ImportError
+        Cells have to run and Dask is not installed: ``pip install 'symvi[sweep]'``.
     ConnectionError
         The scheduler does not answer within 20 seconds.
     RuntimeError
-        Some cells failed; all others are stored.
+        Some cells failed, or returned what JSON has no form for; all others are stored. Or the
+        script lacks its guard.
     """
     folder, cells = Path(folder), list(cells)
-    paths = [folder / f"{_name(cell)}.json" for cell in cells]
+    made_by = _maker(function)
+    paths = [_path(folder, cell, made_by) for cell in cells]
     if not cells or len(set(paths)) != len(paths):
-        raise ValueError(
-            f"cells: expected different dicts, at least one, got {len(cells)} with {len(cells) - len(set(paths))} repeated; list each setting once"
-        )
+        got = f"{len(cells)} with {len(cells) - len(set(paths))} repeated"
+        raise expected("cells", "different dicts, at least one", got, "list each setting once")
     todo = [(cell, path) for cell, path in zip(cells, paths, strict=True) if not path.exists()]
     if todo:
-        folder.mkdir(parents=True, exist_ok=True)
-        stems = {path.stem for _, path in todo}
-        for left in folder.glob(".*-*.tmp"):  # a sweep was killed while it wrote
-            if left.name[1:].split("-")[0] in stems:
-                left.unlink()
-        failures = _run(
-            function,
-            todo,
-            workers,
-            scheduler or os.environ.get("SYMVI_SCHEDULER"),
-            progress,
-            len(cells),
-        )
-        if failures:
-            cell, error = failures[0]
-            raise RuntimeError(
-                f"sweep: expected all of {len(todo)} cells to run, {len(failures)} failed, the first, {cell}, with {error!r}; the others are kept in {folder}, so mend this and run again"
-            )
-    return [read_cell(path)["result"] for path in paths]
+        failures = _run(function, todo, made_by, workers, scheduler, progress, len(cells))
+        _check_failures(failures, len(todo), folder)
+    return [_stored(path, cell) for path, cell in zip(paths, cells, strict=True)]
 
 
-def _run(function, todo, workers, address, progress, total) -> list:
-    """Work through the cells still to do; returns those that failed, with their errors."""
-    from distributed import (
-        Client,
-        LocalCluster,
-        as_completed,
-    )  # slow to import, and not needed to read results
-
-    if address:
-        try:
-            client = cluster = Client(address, timeout=PATIENCE)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ConnectionError(
-                f"scheduler: expected a Dask scheduler at {address!r}, got no answer in {PATIENCE} s ({error}); start one with 'dask scheduler', or unset SYMVI_SCHEDULER"
-            ) from error
-    else:
-        workers = positive_int("workers", os.cpu_count() if workers is None else workers)
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            silence_logs="ERROR",
-        )
-        client = Client(cluster)
-    failures = []
-    try:
-        with tqdm(
-            total=total,
-            initial=total - len(todo),
-            desc="sweep",
-            unit="cell",
-            disable=not shows_progress(progress),
-        ) as bar:
-            waiting = {
-                client.submit(_call, function, cell, pure=False): (cell, path)
-                for cell, path in todo
-            }
-            for future in as_completed(waiting):
-                cell, path = waiting[future]
-                error = future.exception()
-                if error is None:
-                    _write(path, {"cell": cell, "result": future.result()})
-                else:
-                    failures.append((cell, error))
-                future.release()
-                bar.update()
-    finally:
-        client.close()
-        cluster.close()
-    return failures
-
-
-def _call(function, cell):
-    return _plain(function(**cell))
-
-
-def _plain(value):
-    """`value` as JSON has it."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return (
-        value
-        if value is None or isinstance(value, (str, bool, int, float))
-        else np.asarray(value).tolist()
+def _check_failures(failures, num: int, folder: Path) -> None:
+    if not failures:
+        return
+    cell, error = failures[0]
+    raise RuntimeError(
+        f"sweep: expected all of {num} cells to run, {len(failures)} failed, "
+        f"the first, {cell}, with {error!r}; "
+        f"the others are kept in {folder}, so mend this and run again"
     )
 
 
-def _name(cell) -> str:
+# --- running ---
+
+
+def _run(function, todo, made_by, workers, scheduler, progress, total) -> list:
+    """Work through the cells still to do; returns those that failed, with their errors."""
+    todo[0][1].parent.mkdir(parents=True, exist_ok=True)
+    # once for the whole folder: what a sweep left that was killed while it wrote
+    files.remove_leftovers(todo[0][1].with_name("*.json"))
+    bar = tqdm(
+        total=total,
+        initial=total - len(todo),
+        desc="sweep",
+        unit="cell",
+        disable=not shows_progress(progress),
+    )
+    failures = []
+    with _client(workers, scheduler) as (client, as_completed), bar:
+        waiting = {
+            client.submit(_call, function, cell, pure=False): (cell, path) for cell, path in todo
+        }
+        for future in as_completed(waiting):
+            cell, path = waiting[future]
+            error = future.exception()
+            if error is None:
+                _keep(path, cell, made_by, future.result())
+            else:
+                failures.append((cell, error))
+            future.release()
+            bar.update()
+    return failures
+
+
+@contextmanager
+def _client(workers, scheduler):
+    """A Dask client, of a scheduler that runs or of processes started here, with as_completed."""
+    distributed = needs("distributed", "sweep", "symvi.sweep")
+    address = scheduler or os.environ.get("SYMVI_SCHEDULER")
+    if address:
+        client = cluster = _connected(distributed, address)
+    else:
+        cluster = _processes(distributed, workers)
+        client = distributed.Client(cluster)
     try:
-        return hashlib.sha256(
-            json.dumps(cell, sort_keys=True, allow_nan=False).encode()
-        ).hexdigest()[:16]
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"cells: expected dicts of numbers, strings, booleans, None or lists, got {cell!r} ({error}); pass plain values"
+        yield client, distributed.as_completed
+    finally:
+        client.close()
+        cluster.close()
+
+
+def _connected(distributed, address: str):
+    try:
+        return distributed.Client(address, timeout=PATIENCE)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConnectionError(
+            f"scheduler: expected a Dask scheduler at {address!r}, "
+            f"got no answer in {PATIENCE} s ({error}); "
+            "start one with 'dask scheduler', or unset SYMVI_SCHEDULER"
         ) from error
 
 
-def _write(path: Path, record: dict) -> None:
-    """All of the file or none of it."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+def _processes(distributed, workers):
+    """A cluster of single-threaded processes on this machine."""
+    workers = positive_int("workers", os.cpu_count() if workers is None else workers)
+    line = unguarded_line()
+    if line is not None:
+        raise RuntimeError(
+            f"sweep: expected {line} to stand under a guard, got none; "
+            'put it under if __name__ == "__main__":, because the processes that a sweep starts '
+            "read the script and would all start sweeps of their own"
+        )
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        silence_logs="ERROR",
+    )
+
+
+def _call(function, cell) -> str:
+    """The result of one cell as JSON; an error here is this cell's alone."""
+    return json.dumps(_plain(function(**cell)))
+
+
+def _plain(value):
+    """`value` as JSON has it; TypeError if it has no form for it."""
+    if isinstance(value, dict):
+        return _plain_dict(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufU":
+        raise TypeError(
+            f"result: expected numbers, strings, lists, arrays or dicts, got {value!r}; convert it"
+        )
+    return array.tolist()
+
+
+def _plain_dict(value: dict) -> dict:
+    names = [str(name) for name in value]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"result: expected keys that differ as text, got {twice!r} twice; rename one of them"
+        )
+    return {name: _plain(v) for name, v in zip(names, value.values(), strict=True)}
+
+
+# --- the files ---
+
+
+def _maker(function) -> dict:
+    """What a result depends on beside its cell."""
+    version = importlib.import_module("symvi").__version__
+    return {"symvi": version, "function": fingerprint(function)}
+
+
+def _path(folder: Path, cell, made_by: dict) -> Path:
+    """A cell's file: the name says the cell, the function and the version of the record."""
+    return folder / f"{_digest(cell)[:16]}-{_digest([VERSION, made_by])[:8]}.json"
+
+
+def _digest(value) -> str:
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(record, file)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+        text = json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        wanted = "dicts of numbers, strings, booleans, None or lists"
+        raise expected("cells", wanted, f"{value!r} ({error})", "pass plain values") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keep(path: Path, cell, made_by: dict, result: str) -> None:
+    """Write a cell's record; `result` is JSON already."""
+    head = {"version": VERSION, **made_by, "cell": cell}
+    files.write_text(path, f'{json.dumps(head)[:-1]}, "result": {result}}}')
+
+
+def _stored(path: Path, cell):
+    """The result of `cell` from its file; ValueError if the file is another cell's."""
+    record = read_cell(path)
+    if _digest(record["cell"]) != _digest(cell):
+        remedy = "delete the file and run again"
+        raise expected("sweep", f"the record of {cell} in {path}", record["cell"], remedy)
+    return record["result"]
 
 
 def read_cell(path) -> dict:
-    """The record of one cell: ``{"cell": ..., "result": ...}``. ValueError if the file is damaged."""
+    """The record of a cell: "version", "symvi", "function", "cell" and "result".
+
+    ValueError if the file is damaged.
+    """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         record["cell"], record["result"]
+        if record["version"] != VERSION:
+            raise ValueError(f"version {record['version']}, this symvi writes {VERSION}")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"sweep: expected the record of a cell in {path}, got something else ({error}); delete the file and run again"
-        ) from error
+        got = f"something else ({error})"
+        remedy = "delete the file and run again"
+        raise expected("sweep", f"the record of a cell in {path}", got, remedy) from error
     return record

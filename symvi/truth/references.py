@@ -15,8 +15,8 @@ import arviz as az
 import jax
 import numpy as np
 
+from symvi import data as datasets
 from symvi.checks import one_of
-from symvi.data import datasets
 from symvi.draws import inference_data, posterior_draws
 from symvi.likelihoods import Categorical, Gaussian
 from symvi.models import BNN
