@@ -808,7 +808,7 @@ WIDE_QG = symvi.Symmetrized(mean_field(WIDE))
 bad(
     "Symmetrized.log_prob(wide)",
     lambda: WIDE_QG.log_prob(WIDE.init(KEY)),
-    "exact",
+    "method",
     "n <= 16|one hidden layer",
 )
 bad("Symmetrized.mean(wide)", lambda: WIDE_QG.mean, "elements", "at most 100000")

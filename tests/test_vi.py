@@ -356,7 +356,7 @@ def test_exact_refuses_17_units_before_any_work():
     bnn = BNN(MLP([1, 17, 1]), Gaussian(0.3))
     with pytest.raises(
         ValueError,
-        match=r"exact: expected one hidden layer of n <= 16 .* use symmetrize='pairwise'",
+        match=r"symmetrize: expected one hidden layer of n <= 16 .* use symmetrize='pairwise'",
     ):
         fit(bnn, X, Y, symmetrize="exact", **{**QUICK, "steps": 10**9})
 

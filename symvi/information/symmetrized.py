@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from symvi.checks import as_key, described, expected, positive_int
+from symvi.checks import as_key, as_numbers, described, expected, positive_int
 from symvi.estimates import Estimate, from_samples
 from symvi.information.method import Method, Plain
 from symvi.information.methods import as_method
@@ -67,12 +67,8 @@ class Symmetrized(dist.Distribution):
         if not isinstance(base, MeanField):
             raise expected("base", "a MeanField or UnitNormal", described(base), "pass one")
         self.base = base
-        self.method = _keyless(as_method(method, "method", optional=False))
-        self.order = tuple(sorted(base.loc)) if order is None else tuple(order)
-        if sorted(self.order) != sorted(base.loc):
-            raise expected(
-                "order", f"the names {sorted(base.loc)}", self.order, "name each parameter once"
-            )
+        self.method = keyless(method, "method")
+        self.order = _checked_order(order, sorted(base.loc))
         self.shapes = tuple(tuple(jnp.shape(base.loc[name])) for name in self.order)
         num_weights = sum(math.prod(shape) for shape in self.shapes)
         super().__init__((), (num_weights,), validate_args=validate_args)
@@ -98,11 +94,12 @@ class Symmetrized(dist.Distribution):
         With the method "pairwise" or "bethe" nothing acts: see the head of this module.
         """
         self._check_single()
-        if isinstance(sample_shape, tuple):
-            num = math.prod(sample_shape)
-            flat = self._flatten(self._draws(key, max(1, num)))[:num]
-            return flat.reshape(*sample_shape, *self.event_shape)
-        return self._draws(key, positive_int("num", sample_shape))
+        if not isinstance(sample_shape, (tuple, list)):
+            return self._draws(key, positive_int("num", sample_shape))
+        shape = tuple(positive_int("sample_shape", length, least=0) for length in sample_shape)
+        num = math.prod(shape)
+        flat = self._flatten(self._draws(key, max(1, num)))[:num]
+        return flat.reshape(*shape, *self.event_shape)
 
     def _draws(self, key, num):
         k_base, k_group = jax.random.split(as_key(key))
@@ -118,7 +115,10 @@ class Symmetrized(dist.Distribution):
         """
         self._check_single()
         self.method.check(self.symmetry, "method")
-        value = value if isinstance(value, dict) else self._unflatten(value)
+        if isinstance(value, dict):
+            self._check_named(value)
+        else:
+            value = self._unflatten(as_numbers("value", value))
 
         def one(params):
             return self.method.log_density(self.base, params)
@@ -127,7 +127,7 @@ class Symmetrized(dist.Distribution):
 
     def entropy(self, key=None, num_samples: int = 1000) -> Estimate:
         """H(q_G) = H(q) + I(g; w) in nats, by Monte Carlo over draws of q (Theorem 4.1); or its bound by the method."""
-        w = self.base.sample(as_key(key), num_samples)
+        w = self.base.sample(as_key(key), positive_int("num_samples", num_samples))
         return from_samples(-self.log_prob(w), self.method.kind)
 
     @property
@@ -136,28 +136,29 @@ class Symmetrized(dist.Distribution):
 
         For distributions made by ``jax.vmap``: ``(*batch, num_weights)``. Raises ValueError for |G| > 100,000.
         """
-        return self._each(_orbit_mean, self.base.loc)
+        return self._each(_mean)
 
     @property
     def variance(self):
         """Var[w] under q_G, flat, elementwise; shapes and errors as for :attr:`mean`."""
-        second = jax.tree.map(_second_moment, self.base.loc, self.base.scale)
-        return self._each(_orbit_mean_of_squares, second) - self.mean**2
+        return self._each(_mean_square) - self.mean**2
 
-    def _each(self, function, params):
-        """The flat ``function(symmetry, params)`` for every member of a batch that ``jax.vmap`` made."""
+    def _each(self, function):
+        """The flat ``function(base)``, for every member of a batch that ``jax.vmap`` made."""
 
-        def one(params):
-            return self._flatten(function(self.symmetry, params))
+        def one(base):
+            return self._flatten(function(base))
 
         for _ in self._vmapped_shape():
             one = jax.vmap(one)
-        return one(params)
+        return one(self.base)
 
     def _vmapped_shape(self) -> tuple:
         """The axes that ``jax.vmap`` has put before those of every parameter; () for one distribution."""
-        shape = jnp.shape(self.base.loc[self.order[0]]) if self.order else ()
-        return shape[: len(shape) - len(self.shapes[0])] if self.order else ()
+        if not self.order:
+            return ()
+        shape = jnp.shape(self.base.loc[self.order[0]])
+        return shape[: len(shape) - len(self.shapes[0])]
 
     def _check_single(self) -> None:
         batch = self._vmapped_shape()
@@ -165,6 +166,20 @@ class Symmetrized(dist.Distribution):
             got = f"a batch of shape {batch} made by jax.vmap"
             remedy = "call the method inside jax.vmap: jax.vmap(lambda q: q.log_prob(w))(batch)"
             raise expected("Symmetrized", "one distribution", got, remedy)
+
+    def _check_named(self, params: dict) -> None:
+        """ValueError unless every parameter is there, with its shape after the same leading batch axes."""
+        batches = set()
+        for name, shape in zip(self.order, self.shapes, strict=True):
+            if name not in params:
+                wanted = f"the names {sorted(self.order)}"
+                raise expected("params", wanted, sorted(params), "pass one array for each")
+            got = jnp.shape(params[name])
+            batches.add(got[: max(0, len(got) - len(shape))])
+            if got[len(got) - len(shape) :] != shape or len(batches) > 1:
+                wanted = f"shape (*batch, *{shape}) with one batch for all parameters"
+                remedy = "pass one draw, or draws along the leading axes of all"
+                raise expected(f"params[{name!r}]", wanted, got, remedy)
 
     def _flatten(self, params: dict):
         columns = []
@@ -188,13 +203,24 @@ class Symmetrized(dist.Distribution):
         return out
 
 
-def _keyless(method: Method) -> Method:
-    """The method, if its density needs no random numbers; ValueError otherwise."""
+def keyless(value, argument: str) -> Method:
+    """The method that `value` names; ValueError where its density would need random numbers."""
+    method = as_method(value, argument, optional=False)
     if method.needs_key or isinstance(method, Plain):
         wanted = "a method whose density needs no random numbers"
-        remedy = "pass method='exact' or 'pairwise' here; fit, elbo and orbit_information take all"
-        raise expected("method", wanted, repr(method), remedy)
+        remedy = f"pass {argument}='exact' or 'pairwise'; fit, elbo and orbit_information take all"
+        raise expected(argument, wanted, repr(method), remedy)
     return method
+
+
+def _checked_order(order, names):
+    """`order` as a tuple, or the sorted `names` for None; ValueError unless it has each name once."""
+    if order is None:
+        return tuple(names)
+    is_list = isinstance(order, (tuple, list)) and all(isinstance(name, str) for name in order)
+    if not is_list or sorted(order) != names:
+        raise expected("order", f"the names {names}", described(order), "name each parameter once")
+    return tuple(order)
 
 
 def _orbit_mean(symmetry, params):
@@ -204,15 +230,23 @@ def _orbit_mean(symmetry, params):
         return symmetry.act(g, params)
 
     copies = jax.vmap(moved, axis_size=symmetry.order)(symmetry.elements())
-    return jax.tree.map(lambda copy: copy.mean(0), copies)
+    return jax.tree.map(_mean_over_copies, copies)
 
 
-def _orbit_mean_of_squares(symmetry, squares):
-    return _orbit_mean(Symmetry(symmetry.groups), squares)  # squares have no sign to flip
+def _mean_over_copies(values):
+    return values.mean(axis=0)
 
 
-def _second_moment(loc, scale):
-    return scale**2 + loc**2
+def _mean(base):
+    """E[w] of each weight under q_G."""
+    return _orbit_mean(base.symmetry, base.loc)
+
+
+def _mean_square(base):
+    """E[w^2] of each weight under q_G; a square has no sign to flip."""
+    variance = base.variance()
+    square = {name: variance[name] + loc**2 for name, loc in base.loc.items()}
+    return _orbit_mean(Symmetry(base.symmetry.groups), square)
 
 
 def as_posterior(q, argument: str = "q") -> MeanField | Symmetrized:

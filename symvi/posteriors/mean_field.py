@@ -80,6 +80,10 @@ class MeanField:
             total = total + terms.sum(axis=tuple(range(terms.ndim - jnp.ndim(loc), terms.ndim)))
         return total
 
+    def variance(self) -> dict:
+        """Var[w] of each weight."""
+        return {name: scale**2 for name, scale in self.scale.items()}
+
     def unit_log_density(self, units, name: str | None = None) -> jax.Array:
         """log q_i(u_j) for own unit vectors `units` of shape ``(m, d)``: shape ``(n, m)``."""
         loc, scale = (self.symmetry.own_units(p, name) for p in (self.loc, self.scale))

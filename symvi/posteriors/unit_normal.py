@@ -62,6 +62,15 @@ class UnitNormal(MeanField):
             total = total + self._density(z[:, 0], group.name).sum()
         return total
 
+    def variance(self) -> dict:
+        """Var[w] of each weight: the diagonal of S (1 + N)(1 + N)^T S within a unit."""
+        out = super().variance()
+        for group in self.symmetry.groups:
+            given_before = self.symmetry.own_units(out, group.name)
+            shared = 1 + (self.unit_lower(group.name) ** 2).sum(-1)
+            out = self.symmetry.with_own_units(out, given_before * shared, group.name)
+        return out
+
     def unit_log_density(self, units, name: str | None = None) -> jax.Array:
         """log q_i(u_j) for own unit vectors `units` of shape ``(m, d)``: shape ``(n, m)``."""
         n = self.symmetry.group(name).size

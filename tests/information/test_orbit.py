@@ -37,32 +37,6 @@ def separated_posterior(net, seed=1):
     return MeanField(loc, {k: jnp.full(v.shape, 0.01) for k, v in loc.items()}, net.symmetry)
 
 
-def by_enumeration(q, w):
-    """log q(w) - log mean_g q(g w) of each draw, with every group element listed."""
-    act = jax.jit(jax.vmap(jax.vmap(q.symmetry.act, in_axes=(None, 0)), in_axes=(0, None)))
-    log_prob = jax.jit(q.log_prob)
-    copies = log_prob(act(q.symmetry.elements(), w))
-    return np.asarray(log_prob(w)) - (
-        np.logaddexp.reduce(np.asarray(copies), axis=0) - math.log(q.symmetry.order)
-    )
-
-
-@pytest.mark.parametrize("method", ["exact", "infonce"])
-def test_zero_when_all_units_are_equal(method):
-    net = MLP([1, 4, 1], "relu")
-    loc = {
-        "W1": jnp.full((1, 4), 0.3),
-        "b1": jnp.full(4, -0.2),
-        "W2": jnp.full((4, 1), 0.7),
-        "b2": jnp.ones(1),
-    }
-    q = MeanField(loc, jax.tree.map(lambda a: jnp.full_like(a, 0.5), loc), net.symmetry)
-    # every unit has one and the same law, so a relabelling cannot be seen: log q = log q_G at every draw
-    estimate = orbit_information(q, method, num_samples=20, num_permutations=7)
-    assert estimate.value == pytest.approx(0, abs=1e-12)
-    assert estimate.std_error == pytest.approx(0, abs=1e-12)
-
-
 @pytest.mark.parametrize("net", [SIGNED, MLP([1, 10, 1], "relu")])
 def test_log_order_when_separated(net):
     q = separated_posterior(net)
@@ -81,19 +55,6 @@ def test_identical_units_do_not_count(n, p):
     q = MeanField(loc, jax.tree.map(lambda a: jnp.full_like(a, 0.01), loc), net.symmetry)
     expected = math.lgamma(n + 1) - math.lgamma(p + 1)
     assert orbit_information(q, num_samples=20).value == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("net", [PLAIN, SIGNED, LAYERS])
-def test_exact_agrees_with_enumeration(net):
-    q = random_posterior(net)
-    values = by_enumeration(
-        q, jax.jit(q.sample, static_argnums=1)(jax.random.split(jax.random.key(5))[0], 30)
-    )  # the key that draws the weights inside
-    estimate = orbit_information(q, key=jax.random.key(5), num_samples=30)
-    assert estimate.value == pytest.approx(values.mean(), rel=1e-10)
-    assert estimate.std_error == pytest.approx(values.std(ddof=1) / math.sqrt(30), rel=1e-8)
-    assert estimate.kind == "exact"
-    assert 0.1 < estimate.value < net.symmetry.log_order
 
 
 def test_infonce_agrees_with_its_formula():
@@ -149,13 +110,6 @@ def test_infonce_is_a_lower_bound(net, k):
     assert bound.value <= exact.value + 4 * math.hypot(exact.std_error, bound.std_error)
 
 
-def test_infonce_reaches_log_k_when_separated():
-    q = separated_posterior(MLP([1, 40, 1], "relu"))  # a draw of the identity has probability 1/40!
-    assert orbit_information(
-        q, "infonce", num_samples=10, num_permutations=12
-    ).value == pytest.approx(math.log(12), abs=1e-9)
-
-
 def test_infonce_tightens_with_k():
     q = random_posterior(PLAIN)
     values = [
@@ -192,5 +146,7 @@ def test_bad_arguments(arguments, message):
 
 @pytest.mark.parametrize("net", [MLP([1, 17, 1]), MLP([1, 8, 8, 1])])
 def test_group_too_large_for_exact(net):
-    with pytest.raises(ValueError, match="symmetrize='pairwise' or method='guided'"):
+    with pytest.raises(
+        ValueError, match=r"method: expected one hidden layer of n <= 16 .*use method='pairwise'"
+    ):
         orbit_information(separated_posterior(net))

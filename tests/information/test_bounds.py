@@ -331,17 +331,17 @@ DEEP_LOC = DEEP.init(jax.random.key(0))
         ),
         (
             lambda: orbit_information(units(17, 2), "exact"),
-            "use symmetrize='pairwise' or method='guided'",
+            r"method: expected one hidden layer of n <= 16 .*; use method='pairwise'",
         ),
         (
             lambda: orbit_information(
                 MeanField(DEEP_LOC, jax.tree.map(jnp.ones_like, DEEP_LOC), DEEP.symmetry), "bethe"
             ),
-            "method: expected one hidden layer for 'bethe' .*use method='guided' or 'pairwise'",
+            "method: expected one hidden layer for 'bethe' .*use method='pairwise'",
         ),
         (
             lambda: fit(DEEP, X, Y, symmetrize="bethe", **QUICK),
-            "symmetrize: expected one hidden layer for 'bethe' .*got 2 unit groups; use symmetrize='guided' or 'pairwise'",
+            "symmetrize: expected one hidden layer for 'bethe' .*got 2 unit groups; use symmetrize='pairwise'",
         ),
         (
             lambda: fit(NET, X, Y, symmetrize="best", **QUICK),
