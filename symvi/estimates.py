@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+
+from symvi.checks import described, expected, fraction
 
 KINDS = ("exact", "lower", "upper", "approximate")
 
@@ -31,13 +32,15 @@ class Estimate(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """A quantity between two estimates: `lower` bounds it from below and `upper` from above, each in expectation."""
+    """A quantity between two estimates, bounds of it in expectation: `lower` and `upper`."""
 
     lower: Estimate
     upper: Estimate
 
     def __str__(self) -> str:
-        return f"[{self.lower.value:.4g} ± {self.lower.std_error:.2g}, {self.upper.value:.4g} ± {self.upper.std_error:.2g}]"
+        lower = f"{self.lower.value:.4g} ± {self.lower.std_error:.2g}"
+        upper = f"{self.upper.value:.4g} ± {self.upper.std_error:.2g}"
+        return f"[{lower}, {upper}]"
 
 
 def from_samples(values, kind: str) -> Estimate:
@@ -55,25 +58,37 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_interval(differences, level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of `differences`, one per independent seed or restart, shape ``(num,)``.
+def _as_floats(differences) -> np.ndarray:
+    """In double precision whatever JAX's is."""
+    try:
+        return np.asarray(differences, dtype=float)
+    except (TypeError, ValueError) as error:
+        got = described(differences)
+        remedy = "pass one number for each independent seed"
+        raise expected("differences", "at least 2 finite numbers", got, remedy) from error
 
-    For a paired comparison, pass the differences of the two methods on the same seeds. It assumes that they are
-    independent and about normal. Needs at least 2 finite values.
+
+def mean_interval(differences, level: float = 0.95) -> Interval:
+    """Student's t interval of the mean of `differences`, shape ``(num,)``, one per independent seed.
+
+    For a paired comparison, pass the differences of the two methods on the same seeds. It assumes
+    that they are independent and about normal.
+
+    Raises
+    ------
+    ValueError
+        Fewer than 2 numbers, NaN or infinity, or a level that is not between 0 and 1.
     """
-    values = np.asarray(differences, dtype=float)
+    values = _as_floats(differences)
     if values.ndim != 1 or values.size < 2 or not np.all(np.isfinite(values)):
-        raise ValueError(
-            f"differences: expected at least 2 finite numbers, got shape {values.shape} with {np.isfinite(values).sum()} finite; pass one number for each independent seed"
-        )
-    if not 0 < level < 1:
-        raise ValueError(
-            f"level: expected a number between 0 and 1, got {level!r}; pass for example level=0.95"
-        )
+        got = f"shape {values.shape} with {np.isfinite(values).sum()} finite"
+        remedy = "pass one number for each independent seed"
+        raise expected("differences", "at least 2 finite numbers", got, remedy)
+    level = fraction("level", level, example=0.95)
+
+    from scipy.stats import t as student  # slow to import
+
     mean = values.mean()
-    half = (
-        scipy.stats.t.ppf((1 + level) / 2, values.size - 1)
-        * values.std(ddof=1)
-        / np.sqrt(values.size)
-    )
+    std_error = values.std(ddof=1) / np.sqrt(values.size)
+    half = student.ppf((1 + level) / 2, values.size - 1) * std_error
     return Interval(float(mean), float(mean - half), float(mean + half))
