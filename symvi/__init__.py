@@ -32,7 +32,7 @@ from symvi import (  # noqa: F401
 from symvi.alignment import align
 from symvi.comparison.table import Comparison, compare  # noqa: F401
 from symvi.draws import inference_data  # noqa: F401
-from symvi.estimates import Bounds, Estimate, Interval, mean_interval  # noqa: F401
+from symvi.estimates import Bounds, Estimate, mean_interval
 from symvi.information.orbit import orbit_information
 from symvi.information.symmetrized import Symmetrized
 from symvi.likelihoods import Categorical, Gaussian, Likelihood

@@ -13,7 +13,7 @@ def test_mean_interval_equals_scipy(num, level):
     values = np.random.default_rng(num).normal(0.3, 2.0, num)
     expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(level)
     found = symvi.mean_interval(values, level)
-    assert isinstance(found, symvi.Interval) and found.mean == pytest.approx(
+    assert isinstance(found, symvi.estimates.Interval) and found.mean == pytest.approx(
         values.mean(), rel=1e-12
     )
     np.testing.assert_allclose(found[1:], (expected.low, expected.high), rtol=1e-12)
