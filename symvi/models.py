@@ -59,7 +59,7 @@ class BNN:
 
     @property
     def shapes(self) -> dict:
-        """Shapes of all latent parameters by name, in sorted order: the weights, and the likelihood's own."""
+        """Shapes of all latent parameters by name, in sorted order, the likelihood's own among them."""
         own = {name: start.shape for name, start in self._own_starts.items()}
         return dict(sorted({**self.net.shapes, **own}.items()))
 

@@ -132,7 +132,7 @@ class Symmetrized(dist.Distribution):
 
     @property
     def mean(self):
-        """E[w] under q_G, flat: each weight's loc averaged over its orbit, by the sum over all elements.
+        """E[w] under q_G, flat, each weight's loc averaged over its orbit by the sum over all elements.
 
         For distributions made by ``jax.vmap``: ``(*batch, num_weights)``. Raises ValueError for |G| > 100,000.
         """
@@ -140,7 +140,7 @@ class Symmetrized(dist.Distribution):
 
     @property
     def variance(self):
-        """Var[w] under q_G, flat, elementwise; shapes and errors as for :attr:`mean`."""
+        """Var[w] under q_G, flat, elementwise; shapes and errors as for the mean."""
         return self._each(_mean_square) - self.mean**2
 
     def _each(self, function):
