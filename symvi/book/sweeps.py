@@ -106,6 +106,9 @@ def _check_failures(failures, num: int, folder: Path) -> None:
 
 def _run(function, todo, made_by, workers, scheduler, progress, total) -> list:
     """Work through the cells still to do; returns those that failed, with their errors."""
+    address = scheduler or os.environ.get("SYMVI_SCHEDULER")
+    if not address:
+        _check_guard()
     todo[0][1].parent.mkdir(parents=True, exist_ok=True)
     # once for the whole folder: what a sweep left that was killed while it wrote
     files.remove_leftovers(todo[0][1].with_name("*.json"))
@@ -117,7 +120,7 @@ def _run(function, todo, made_by, workers, scheduler, progress, total) -> list:
         disable=not shows_progress(progress),
     )
     failures = []
-    with _client(workers, scheduler) as (client, as_completed), bar:
+    with _client(workers, address) as (client, as_completed), bar:
         waiting = {
             client.submit(_call, function, cell, pure=False): (cell, path) for cell, path in todo
         }
@@ -133,11 +136,21 @@ def _run(function, todo, made_by, workers, scheduler, progress, total) -> list:
     return failures
 
 
+def _check_guard() -> None:
+    """Before processes are started that read the script: RuntimeError if they would start over."""
+    line = unguarded_line()
+    if line is not None:
+        raise RuntimeError(
+            f"sweep: expected {line} to stand under a guard, got none; "
+            'put it under if __name__ == "__main__":, because the processes that a sweep starts '
+            "read the script and would all start sweeps of their own"
+        )
+
+
 @contextmanager
-def _client(workers, scheduler):
+def _client(workers, address):
     """A Dask client, of a scheduler that runs or of processes started here, with as_completed."""
     distributed = needs("distributed", "sweep", "symvi.sweep")
-    address = scheduler or os.environ.get("SYMVI_SCHEDULER")
     if address:
         client = cluster = _connected(distributed, address)
     else:
@@ -164,13 +177,6 @@ def _connected(distributed, address: str):
 def _processes(distributed, workers):
     """A cluster of single-threaded processes on this machine."""
     workers = positive_int("workers", os.cpu_count() if workers is None else workers)
-    line = unguarded_line()
-    if line is not None:
-        raise RuntimeError(
-            f"sweep: expected {line} to stand under a guard, got none; "
-            'put it under if __name__ == "__main__":, because the processes that a sweep starts '
-            "read the script and would all start sweeps of their own"
-        )
     return distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
