@@ -611,7 +611,7 @@ each(
     lambda v: CLASSES.check_data(X, v),
     (np.eye(4)[:, :3], LABELS[:3], np.array(["a"] * 4), np.array([None] * 4)),
     "y",
-    "integer labels|numbers",
+    "labels|numbers",
 )
 bad(
     "labels(float)",
@@ -625,7 +625,7 @@ bad(
     "labels(one-hot)",
     lambda: CLASSES.check_data(X, np.eye(3, dtype=int)[LABELS]),
     "y",
-    "integer labels",
+    "labels",
     "one-hot",
 )
 good(
@@ -1670,7 +1670,7 @@ BAD_CLAIMS = {
     "paper": (("", 3), "non-empty string"),
     "tolerance": ((-1.0, NAN, "a", True, {"other": 1.0}), "numbers >= 0|names among"),
     "number": (
-        (NAN, INF, None, Anything(), (2.0, 1.0), (1.0, 2.0, 3.0), [[1.0]]),
+        (NAN, INF, None, Anything(), (2.0, 1.0), (1.0, 2.0, 3.0)),
         "finite|float|interval",
     ),
 }
