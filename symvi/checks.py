@@ -121,11 +121,11 @@ def as_numbers(name: str, value) -> jax.Array:
 
     Whole numbers beyond 32 bits are refused where JAX would wrap them round.
     """
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.number):
+    if isinstance(value, jax.Array) and not _is_complex_or_key(value):
         return value
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # PyTorch: a tensor with a gradient
         remedy = "pass an array of numbers"
         raise expected(name, "an array of numbers", described(value), remedy) from error
     if array.dtype.kind not in "biuf":
@@ -138,6 +138,10 @@ def as_numbers(name: str, value) -> jax.Array:
         remedy = "rescale it, or turn on double precision (jax_enable_x64)"
         raise expected(name, "whole numbers of at most 32 bits", "larger ones", remedy)
     return made
+
+
+def _is_complex_or_key(array: jax.Array) -> bool:
+    return not jnp.issubdtype(array.dtype, jnp.number) or jnp.iscomplexobj(array)
 
 
 def needs(module: str, extra: str, what: str) -> ModuleType:

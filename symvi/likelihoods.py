@@ -189,7 +189,8 @@ class Categorical(Likelihood):
             remedy = "convert class numbers, for example y.astype(int)"
             raise expected("y", "integer labels", f"labels of {y.dtype}", remedy)
         if is_concrete(y):
-            low, high = int(np.min(y)), int(np.max(y))
+            labels = np.asarray(y)  # in NumPy: inside a transformation JAX would trace the minimum
+            low, high = int(labels.min()), int(labels.max())
             if low < 0 or high >= d_out:
                 got = f"values from {low} to {high}"
                 remedy = "widen the network's output or relabel"

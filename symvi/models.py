@@ -11,7 +11,7 @@ import numpyro
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 
-from symvi.checks import as_numbers, described, expected, is_finite
+from symvi.checks import as_key, as_numbers, described, expected, is_finite
 from symvi.likelihoods import Likelihood, check_law
 
 NETWORK = ("shapes", "symmetry", "widths", "init", "apply")  # what a network must have
@@ -96,14 +96,26 @@ class BNN:
 
     def sample_prior(self, key) -> dict:
         """One draw from the prior: a dict of arrays by name."""
+        key = as_key(key)
         return {
             name: prior.sample(jax.random.fold_in(key, i))
             for i, (name, prior) in enumerate(self.priors().items())
         }
 
     def log_prior(self, params: dict) -> jax.Array:
-        """log p(w) in nats, a scalar, for one set of weights."""
+        """log p(w) in nats, a scalar, for one set of weights. ValueError for weights of another model."""
+        self._check_params(params)
         return sum(prior.log_prob(params[name]) for name, prior in self.priors().items())
+
+    def _check_params(self, params: dict) -> None:
+        if not isinstance(params, dict):
+            remedy = "pass for example bnn.init(key)"
+            raise expected("params", "a dict of named arrays", described(params), remedy)
+        for name, shape in self.shapes.items():
+            got = jnp.shape(params[name]) if name in params else "no such parameter"
+            if got != tuple(shape):
+                remedy = "pass weights of this model, one set at a time"
+                raise expected(f"params[{name!r}]", f"shape {tuple(shape)}", got, remedy)
 
     def log_likelihood(self, params: dict, x, y) -> jax.Array:
         """log p(y | x, w) in nats for each datum, summed over the N data: a scalar."""

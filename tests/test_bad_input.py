@@ -245,7 +245,7 @@ each(
     lambda v: symvi.UnitGroup("h", 3, v),
     (None, 3, "W1", (("W1",),), (("W1", "1"),), ((1, "W1"),), (("W1", 1.5),), (("W1", True),)),
     "axes|axis|group|UnitGroup|param",
-    "axis|axes|parameter|triple|entries|whole",
+    "axis|axes|parameter|triple|entries|whole|an int >= 0",
 )
 each(
     "UnitGroup(places)",
@@ -358,7 +358,7 @@ each(
     "Symmetry",
 )
 bad("Symmetry + itself", lambda: GROUP + GROUP, "", "", "rename")
-bad("Symmetry + signed", lambda: GROUP.rename("a.") + SIGNED, "", "signed")
+bad("Symmetry + signed", lambda: GROUP.rename("a.") + SIGNED, "signed", "agree")
 good("Symmetry + renamed", lambda: (GROUP.rename("a.") + GROUP.rename("b.")).order, (36).__eq__)
 WRONG = symvi.Symmetry((symvi.UnitGroup("hidden1", 3, (("W1", 1),)),))
 bad("Symmetry.verify(wrong)", lambda: WRONG.verify(NET.apply, W, X), "verify", "unchanged to 1e-10")
@@ -537,7 +537,12 @@ for reader, read in READERS.items():
         "numbers",
     )
     if reader != "check_data":
-        bad(f"{reader}(y=None)", lambda read=read: read(X, None), "y", "numbers|shape")
+        bad(
+            f"{reader}(y=None)",
+            lambda read=read: read(X, None),
+            "y",
+            "numbers|shape|observed outputs",
+        )
 
 each("check_data(x)", lambda v: BNN.check_data(v, Y), NOT_NUMBERS, "x", "numbers")
 bad("check_data(complex)", lambda: BNN.check_data(jnp.asarray(X) * 1j, Y), "x", "numbers")
@@ -1322,10 +1327,10 @@ each(
     "compare(methods)",
     compare,
     ({}, None, [], "q", Q, {"a": None}, {"a": "q"}, {"a": 3}),
-    "methods",
+    "methods|draws",
     "posterior",
 )
-bad("compare(class)", lambda: compare({"a": symvi.MeanField}), "methods", "posterior")
+bad("compare(class)", lambda: compare({"a": symvi.MeanField}), "methods|q", "posterior")
 bad("compare(draws of another)", lambda: compare({"a": OTHER}), "draws|methods", "parameters|shape")
 bad("compare(infinite draws)", lambda: compare({"a": spoiled(draws(), NAN)}), "draws", "finite")
 each(
@@ -1348,13 +1353,13 @@ each(
     lambda v: compare({"a": draws()}, y_test=v),
     (None, Y[:3], np.full((4, 1), NAN)),
     "y",
-    "shape|numbers|finite",
+    "shape|numbers|finite|observed outputs",
 )
 each(
     "compare(reference)",
     lambda v: compare({"a": draws()}, reference=v),
     (3, "r", drawn(1)),
-    "reference",
+    "reference|draws",
     "InferenceData|2 chains",
 )
 each(
@@ -1371,7 +1376,7 @@ each(
     lambda v: symvi.comparison.function_distance(FUNCTIONS, v),
     (np.ones((5, 2)), np.ones(5), np.ones((1, 3)), None, "f", np.full((5, 3), NAN)),
     "function_distance|second|first",
-    "arrays|numbers|finite",
+    "array|values|numbers|finite",
 )
 
 # ---------------------------------------------------------------------------------------------
