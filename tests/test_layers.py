@@ -186,6 +186,12 @@ def test_a_branch_on_a_method_is_seen():
     assert branches_on_a_method(ast.parse('estimate.kind == "exact"')) == []
 
 
+def names_of(node: ast.AST) -> list[str]:
+    """The names that the imports inside a statement bring in."""
+    found = [part for part in ast.walk(node) if isinstance(part, ast.ImportFrom)]
+    return [alias.asname or alias.name for part in found for alias in part.names]
+
+
 def exported(path: Path) -> dict[str, str]:
     """The names that an __init__ brings in from other modules, and where each comes from.
 
