@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
+from symvi import files
 from symvi.comparison.table import expected_calibration_error
 from symvi.information import pairwise_bounds, pairwise_objective
 from symvi.permanents.core import MAX_EXACT
@@ -323,9 +324,8 @@ def main():
                 r["rows"] for r in symvi.sweep(work, [{"task": task, **c} for c in cells], folder)
             ]
         finally:
-            clock.write_text(
-                str(time.time() - begun + (float(clock.read_text()) if clock.exists() else 0))
-            )
+            before = float(clock.read_text(encoding="utf-8")) if clock.exists() else 0
+            files.write_text(clock, str(before + time.time() - begun))
         return list(zip(cells, rows, strict=True))
 
     choices = swept("choice", grid(width=WIDTHS, **CHOICES))
@@ -346,24 +346,18 @@ def main():
         "jax": jax.__version__,
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "seconds": round(float(clock.read_text())),
+        "seconds": round(float(clock.read_text(encoding="utf-8"))),
     }
     target = ROOT / "book" / "results" / "mnist.json"
-    partial_file = target.with_suffix(".tmp")
-    partial_file.write_text(
-        json.dumps(
-            {
-                "made": made,
-                "setting": setting,
-                **{
-                    name: [{"cell": c, "rows": rounded(r)} for c, r in cells]
-                    for name, cells in found.items()
-                },
-            }
-        )
-        + "\n"
-    )
-    partial_file.replace(target)
+    content = {
+        "made": made,
+        "setting": setting,
+        **{
+            name: [{"cell": c, "rows": rounded(r)} for c, r in cells]
+            for name, cells in found.items()
+        },
+    }
+    files.write_text(target, json.dumps(content) + "\n")
     print(
         f"{setting}: {sum(map(len, found.values()))} cells in {target} ({made['seconds']} s in all runs)"
     )

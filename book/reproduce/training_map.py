@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import symvi
+from symvi import files
 from symvi.information import pairwise_bounds, pointwise_exact, pointwise_guided
 from symvi.permanents.core import MAX_EXACT
 
@@ -110,9 +111,8 @@ def main():
         "seconds": round(time.time() - begun),
     }
     target = ROOT / "book" / "results" / "training-map.json"
-    partial_file = target.with_suffix(".tmp")
-    partial_file.write_text(json.dumps({"made": made, "columns": COLUMNS, "cells": rounded}) + "\n")
-    partial_file.replace(target)
+    content = {"made": made, "columns": COLUMNS, "cells": rounded}
+    files.write_text(target, json.dumps(content) + "\n")
     print(f"{len(cells)} settings in {target} ({made['seconds']} s in this run)")
 
 
