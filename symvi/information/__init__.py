@@ -1,4 +1,4 @@
-"""The orbit information I(g; w): one file a method, one table of their names, and the symmetrized posterior."""
+"""The orbit information I(g; w): one file a method, one table, and the symmetrized posterior."""
 
 from symvi.information.bethe import Bethe, pointwise_bethe
 from symvi.information.exact import Exact, log_symmetrized, pointwise_exact

@@ -1,8 +1,10 @@
 r"""Bethe: an upper bound of I(g; w) by an approximate permanent, for one hidden layer of any width.
 
 1. For one hidden layer, q_G(w) = r(w) perm(A) / n! (:mod:`symvi.information.exact`).
-2. The Bethe permanent is below: perm_B(A) <= perm(A) <= sqrt(2)^n perm_B(A) (Gurvits 2011; Anari and Rezaei 2019).
-3. So log q(w) - log q_G(w) with perm_B for perm is never below its exact value, and at most n/2 log 2 above.
+2. The Bethe permanent is below: perm_B(A) <= perm(A) <= sqrt(2)^n perm_B(A) (Gurvits 2011; Anari
+   and Rezaei 2019).
+3. So log q(w) - log q_G(w) with perm_B for perm is never below its exact value, and at most n/2 log
+   2 above.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ ROUNDS = 100  # of messages at most
 
 
 def pointwise_bethe(q: MeanField, params: dict):
-    """log q(w) - log q_G(w) in nats with the Bethe permanent for the permanent: never below it (one hidden layer)."""
+    """log q(w) - log q_G(w) or more, in nats: the Bethe permanent is below the permanent."""
     gain = q.log_prob(params) - q.rest_log_prob(params)
     for group in q.symmetry.groups:
         log_perm = bethe(log_unit_densities(q, params), max_iter=ROUNDS).value

@@ -4,10 +4,11 @@ The symmetrized posterior (Gelberg et al. 2024, equation 4) is
 
 .. math:: q_G(w) = |G|^{-1} \sum_g q(g^{-1} w).
 
-1. One hidden layer of n units. q gives each unit its own factor and the rest r of the weights another, so the sum over
-   permutations is a matrix permanent: q_G(w) = r(w) perm(A) / n! with A_ij = q_i(u_j), the density of unit vector j
-   under the posterior of unit i.
-2. With sign flips, the mean over the signs of u_j goes into the entry: A_ij = (q_i(u_j) + q_i(-u_j)) / 2.
+1. One hidden layer of n units. q gives each unit its own factor and the rest r of the weights
+   another, so the sum over permutations is a matrix permanent: q_G(w) = r(w) perm(A) / n! with A_ij
+   = q_i(u_j), the density of unit vector j under the posterior of unit i.
+2. With sign flips, the mean over the signs of u_j goes into the entry: A_ij = (q_i(u_j) +
+   q_i(-u_j)) / 2.
 3. Several hidden layers: no such form is known, and the |G| terms are summed one by one.
 
 The mean over q of log q(w) - log q_G(w) is I(g; w), without bias (Theorem 4.1).
@@ -39,7 +40,7 @@ def is_permanent(symmetry: Symmetry) -> bool:
 
 
 def check_exact(symmetry: Symmetry, argument: str) -> None:
-    """ValueError, in the name of `argument`, for a group beyond one permanent or the sum over its elements."""
+    """ValueError about `argument` for a group beyond a permanent or the sum over its elements."""
     if is_permanent(symmetry) or symmetry.log_order <= math.log(MAX_SUMMED):
         return
     widths = [group.size for group in symmetry.groups]
@@ -52,8 +53,8 @@ def check_exact(symmetry: Symmetry, argument: str) -> None:
 def log_symmetrized(q: MeanField, params: dict) -> jax.Array:
     """log q_G(w) in nats for one set of weights, exactly (equation 4).
 
-    By permanent for one hidden layer of at most 16 units, by the sum over all elements for |G| <= 50,000.
-    Raises ValueError beyond that.
+    By permanent for one hidden layer of at most 16 units, by the sum over all elements for |G| <=
+    50,000. Raises ValueError beyond that.
     """
     check_exact(q.symmetry, "method")
     if is_permanent(q.symmetry):

@@ -1,14 +1,16 @@
 r"""Guided permutations: a lower and an upper bound of I(g; w) that do not stop at log K.
 
-1. q_G(w) = E_r[v(g)] with the importance weight v(g) = q(g^-1 w) / (|G| r(g | w)), for any proposal r.
-2. r is made from q: which unit of w each unit of q accounts for is drawn row by row from the Sinkhorn-scaled matrix of
-   unit densities (:func:`symvi.permanents.sample_permutations`). Layers are drawn one after the other, each undone
-   before the next is looked at. Signs are summed over in the last layer and drawn from their exact conditional before it.
-3. Lower bound. log q(w) - log mean v over K elements, one of which is the identity, which truly gave w, and K - 1 from
-   r, is below I in expectation: importance-weighted InfoNCE.
-4. Upper bound. E[-log X] >= -log E[X] for any unbiased estimate X of q_G(w) (Jensen). Here X takes K draws of r and the
-   identity with the balance heuristic, v(g) r(g) / (K r(g) + [g = e]) (Veach and Guibas 1995), so that a draw is never
-   above log |G| + log(K + 1).
+1. q_G(w) = E_r[v(g)] with the importance weight v(g) = q(g^-1 w) / (|G| r(g | w)), for any proposal
+   r.
+2. r is made from q: which unit of w each unit of q accounts for is drawn row by row from the
+   Sinkhorn-scaled matrix of unit densities (:func:`symvi.permanents.sample_permutations`). Layers
+   are drawn one after the other, each undone before the next is looked at. Signs are summed over in
+   the last layer and drawn from their exact conditional before it.
+3. Lower bound. log q(w) - log mean v over K elements, one of which is the identity, which truly
+   gave w, and K - 1 from r, is below I in expectation: importance-weighted InfoNCE.
+4. Upper bound. E[-log X] >= -log E[X] for any unbiased estimate X of q_G(w) (Jensen). Here X takes
+   K draws of r and the identity with the balance heuristic, v(g) r(g) / (K r(g) + [g = e]) (Veach
+   and Guibas 1995), so that a draw is never above log |G| + log(K + 1).
 
 Both tend to I as K grows.
 """
@@ -35,8 +37,8 @@ from symvi.symmetry import Element, Symmetry
 class _Guess(NamedTuple):
     """What is known of g after some layers.
 
-    `params` is w with those layers undone, `log_v` log q(g^-1 w) / (|G| r(g | w)) so far, `log_r` log r(g | w), and
-    `is_identity` whether g is the identity so far.
+    `params` is w with those layers undone, `log_v` log q(g^-1 w) / (|G| r(g | w)) so far, `log_r`
+    log r(g | w), and `is_identity` whether g is the identity so far.
     """
 
     params: dict
@@ -46,7 +48,7 @@ class _Guess(NamedTuple):
 
 
 def _drawn_signs(q, params, group, perm, key, identity):
-    """A sign for each unit of q from its exact conditional: ``(signs, log odds of +1)``, each ``(n,)``."""
+    """A sign for each unit from its exact conditional: ``(signs, log odds of +1)``, ``(n,)``."""
     units = q.symmetry.own_units(params, group.name)[perm]
     plus = jnp.diagonal(q.unit_log_density(units, group.name))
     minus = jnp.diagonal(q.unit_log_density(-units, group.name))
@@ -56,7 +58,7 @@ def _drawn_signs(q, params, group, perm, key, identity):
 
 
 def _undone(q, guess, group, perm, key, identity):
-    """The guess with this layer's permutation, and its signs if there are any, taken off the weights."""
+    """The guess with this layer's permutation and signs (if any) taken off the weights."""
     symmetry = q.symmetry
     nothing = symmetry.identity()
     signs, log_r, is_identity = nothing.signs, guess.log_r, guess.is_identity
@@ -98,7 +100,7 @@ def _guess_element(q, params, key, identity):
 
 
 def pointwise_guided(q: MeanField, params: dict, key, num_permutations: int):
-    """One draw of a lower and of an upper bound of I(g; w), in nats, from K = `num_permutations` guided permutations."""
+    """One draw of a lower and an upper bound of I(g; w) in nats, from K = `num_permutations`."""
     keys = jax.random.split(key, num_permutations + 1)
     first = jnp.arange(num_permutations + 1) == 0  # the identity; then K draws of r
 
@@ -117,7 +119,10 @@ def pointwise_guided(q: MeanField, params: dict, key, num_permutations: int):
 
 @dataclass(frozen=True)
 class Guided(Method):
-    """Both bounds by K = `num_permutations` guided elements. Any width and depth; training takes the lower one."""
+    """Both bounds by K = `num_permutations` guided elements; any width and depth.
+
+    Training takes the lower one.
+    """
 
     num_permutations: int = 20
 

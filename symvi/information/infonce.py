@@ -1,7 +1,8 @@
-r"""InfoNCE: a lower bound of I(g; w) from K uniform group elements (Gelberg et al. 2024, Theorem 4.3).
+r"""InfoNCE: a lower bound of I(g; w) from K uniform elements (Gelberg et al. 2024, Theorem 4.3).
 
-1. w = g w_0 with g uniform and w_0 from q: I(g; w) is the information between g and w, and log q(g^-1 w) is the ideal
-   critic. Its InfoNCE bound (van den Oord, Li and Vinyals 2018) contrasts the true g with K - 1 others.
+1. w = g w_0 with g uniform and w_0 from q: I(g; w) is the information between g and w, and log
+   q(g^-1 w) is the ideal critic. Its InfoNCE bound (van den Oord, Li and Vinyals 2018) contrasts
+   the true g with K - 1 others.
 2. q_G is invariant, so the true g may be taken as the identity, and the others as g_j uniform:
 
    I >= I_K = E[-log (1/K) (1 + sum_{j<K} q(g_j^-1 w) / q(w))].
@@ -24,7 +25,7 @@ from symvi.posteriors.mean_field import MeanField
 
 
 def pointwise_infonce(q: MeanField, params: dict, key, num_permutations: int):
-    """One draw of the paper's lower bound (Theorem 4.3): -log (1/K)[1 + sum_{j<K} q(g_j^-1 w) / q(w)], g_j uniform.
+    """One draw of -log (1/K)[1 + sum_{j<K} q(g_j^-1 w) / q(w)] in nats, with g_j uniform.
 
     Never above log K. K = `num_permutations` counts the identity, so K = 1 gives 0.
     """
@@ -45,7 +46,10 @@ def pointwise_infonce(q: MeanField, params: dict, key, num_permutations: int):
 
 @dataclass(frozen=True)
 class InfoNCE(Method):
-    """The lower bound by K = `num_permutations` uniform elements, the identity included. Any group; at most log K."""
+    """The lower bound by K = `num_permutations` uniform elements; any group; at most log K.
+
+    K counts the identity.
+    """
 
     num_permutations: int = 20
 

@@ -1,13 +1,15 @@
-r"""What every method has: how it takes the orbit information I(g; w) into account, exactly or by a bound.
+r"""What every method has: how it takes the orbit information into account, exactly or by a bound.
 
-Symmetrizing a posterior q adds I(g; w) = E_q[log q(w) - log q_G(w)] to its evidence lower bound. A method is a small
-frozen object that says what it puts in place of I: a value for each draw of w (:meth:`Method.pointwise`), a closed form
-of the whole posterior (:meth:`Method.closed_form`), or both.
+Symmetrizing a posterior q adds I(g; w) = E_q[log q(w) - log q_G(w)] to its evidence lower bound. A
+method is a small frozen object that says what it puts in place of I: a value for each draw of w
+(:meth:`Method.pointwise`), a closed form of the whole posterior (:meth:`Method.closed_form`), or
+both.
 
-**How to add a bound.** Copy one file, ``infonce.py`` for a bound by draws or ``pairwise.py`` for one in closed form. Put
-your derivation at its top, say what the bound is (`kind`) and what it needs of the group (`check`), and write its value.
-Then add one row to the table in ``methods.py``. ``fit``, ``elbo``, ``orbit_information``, :class:`Symmetrized` and the
-NumPyro guide ask nothing but what stands in :class:`Method`, and the tests go through the table.
+**How to add a bound.** Copy one file, ``infonce.py`` for a bound by draws or ``pairwise.py`` for
+one in closed form. Put your derivation at its top, say what the bound is (`kind`) and what it needs
+of the group (`check`), and write its value. Then add one row to the table in ``methods.py``.
+``fit``, ``elbo``, ``orbit_information``, :class:`Symmetrized` and the NumPyro guide ask nothing but
+what stands in :class:`Method`, and the tests go through the table.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ MATRIX_ENTRIES_AT_ONCE = 10**6
 
 @dataclass(frozen=True)
 class Method:
-    """A way to take I(g; w) into account. Hashable and equal by value: a static argument of compiled functions.
+    """A way to take I(g; w) into account; a value, and a static argument of compiled functions.
 
     Attributes
     ----------
@@ -51,37 +53,38 @@ class Method:
     evaluation_draws: ClassVar[int] = 1000
 
     def check(self, symmetry: Symmetry, argument: str) -> None:
-        """ValueError, in the name of the user's `argument`, unless the group is one that the method can do."""
+        """ValueError about the user's `argument` unless the method can do the group."""
 
     def draws_at_once(self, symmetry: Symmetry) -> int:
         """How many draws of w to work on together."""
         return DRAWS_AT_ONCE
 
     def pointwise(self, q: MeanField, params: dict, key):
-        """What one draw w of q, `params`, adds to the bound, in nats: log q(w) - log q_G(w), or its bound. A scalar."""
+        """What one draw w of q adds in nats: log q(w) - log q_G(w), or its bound. A scalar."""
         return 0.0
 
     def start(self, q: MeanField):
-        """The state, a pytree, from which :meth:`closed_form` begins in the first step of training."""
+        """The state, a pytree, from which :meth:`closed_form` begins in the first step."""
         return {}
 
     def closed_form(self, q: MeanField, state) -> tuple:
-        """What needs no draws, in nats, for a step of training: ``(value, state)`` with the state of the next step.
+        """What needs no draws, in nats, for a step of training: ``(value, next state)``.
 
-        Warm starts make it cheap, and it may be looser than :meth:`final_closed_form`, on the same side.
+        Warm starts make it cheap, and it may be looser than :meth:`final_closed_form`, on the same
+        side.
         """
         return 0.0, state
 
     def final_closed_form(self, q: MeanField):
-        """What needs no draws, in nats, for a posterior as it is: no state, as tight as the method goes. A scalar."""
+        """What needs no draws, in nats, for a posterior as it is: as tight as it goes. A scalar."""
         return 0.0
 
     def log_density(self, q: MeanField, params: dict):
-        """log q(w) less what the method makes of log q(w) - log q_G(w), in nats; only for methods without a key."""
+        """log q(w) less the method's log q(w) - log q_G(w), in nats; for methods without a key."""
         return q.log_prob(params) - self.pointwise(q, params, None) - self.final_closed_form(q)
 
     def measure(self, q: MeanField, params: dict, key):
-        """All that :meth:`estimate` averages of one draw: :meth:`pointwise`, or a tuple for several bounds at once."""
+        """What :meth:`estimate` averages of one draw: :meth:`pointwise`, or a tuple of bounds."""
         return self.pointwise(q, params, key)
 
     def estimate(self, q: MeanField, key, num_samples: int) -> Estimate | Bounds:
@@ -113,7 +116,7 @@ def measured(q: MeanField, key, method: Method, num_samples: int):
 
 
 def matrices_at_once(symmetry: Symmetry) -> int:
-    """How many draws to work on together where each needs n x n matrices: at most a million entries."""
+    """How many draws to work on together, each with n x n matrices: a million entries at most."""
     size = max((group.size for group in symmetry.groups), default=1)
     return max(1, min(DRAWS_AT_ONCE, MATRIX_ENTRIES_AT_ONCE // size**2))
 

@@ -1,4 +1,4 @@
-"""The one table of methods: what the strings stand for in `fit`, `elbo`, `orbit_information` and `Symmetrized`."""
+"""The one table of methods: what their strings stand for wherever a method is taken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def as_method(
     Parameters
     ----------
     value : None, str or Method
-        None: :class:`Plain`. A string of the table: the method with its default settings. An object: itself.
+        None: :class:`Plain`. A string of the table: the method with its default settings. An
+        object: itself.
     argument : str
         The argument's name, for errors.
     num_permutations : int, optional

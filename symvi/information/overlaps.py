@@ -1,7 +1,7 @@
-"""How much the posteriors of two hidden units overlap, in closed form for Gaussians, for every pair of units.
+"""How much the Gaussian posteriors of two hidden units overlap, for every pair, in closed form.
 
-For units i and j of a posterior q: the Bhattacharyya coefficient BC_ij, the integral of sqrt(q_i q_j), and the
-divergence KL(q_i || q_j). A signed group averages over the two signs of unit j.
+For units i and j of a posterior q: the Bhattacharyya coefficient BC_ij, the integral of sqrt(q_i
+q_j), and the divergence KL(q_i || q_j). A signed group averages over the two signs of unit j.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _row_by_row(pair, *arrays):
 
 
 def _over_weights(pair, loc, scale):
-    """The sum over weights k of pair(loc_ik, scale_ik, loc_jk, scale_jk), for every pair of units: shape ``(n, n)``."""
+    """The sum over weights k of pair(loc_ik, scale_ik, loc_jk, scale_jk): shape ``(n, n)``."""
 
     @jax.checkpoint
     def add(total, weight):
@@ -49,7 +49,7 @@ def _log_bhattacharyya(loc, scale, sign):
 
 
 def _slopes(sign, units, slope):
-    """Sums over rows alone, since log BC is symmetric: several times faster than what automatic differentiation makes of it."""
+    """Sums over rows alone, since log BC is symmetric: faster than automatic differentiation."""
     slope = slope + slope.T
     total = slope.sum(1)
 
@@ -76,7 +76,8 @@ def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
     ----------
     loc, scale : arrays (n, d)
     lower : array (n, d, d), optional
-        Strictly lower triangular; the covariance of unit i is then S (1 + N) (1 + N)^T S with S = diag(scale_i).
+        Strictly lower triangular; the covariance of unit i is then S (1 + N) (1 + N)^T S with S =
+        diag(scale_i).
     sign : int
         -1 reflects unit j: its mean changes sign.
     """
@@ -91,7 +92,7 @@ def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
 
 
 def divergences(loc, scale, lower=None, sign: int = 1):
-    """KL(q_i || q_j) in nats for Gaussian units, shape ``(n, n)``; arguments as in :func:`log_bhattacharyya`."""
+    """KL(q_i || q_j) in nats, shape ``(n, n)``; arguments as in :func:`log_bhattacharyya`."""
     if lower is None:
         return _over_weights(
             lambda m1, s1, m2, s2: (
@@ -118,7 +119,7 @@ def covariances(scale, lower):
 
 
 def overlap_matrices(loc, scale, lower=None, *, signed: bool = False):
-    """The matrices of the pairwise bounds: log BC and -KL, each ``(n, n)``, averaged over the signs of unit j where `signed`."""
+    """log BC and -KL, each ``(n, n)``, averaged over the signs of unit j where `signed`."""
     overlap = log_bhattacharyya(loc, scale, lower)
     likeness = -divergences(loc, scale, lower)
     if signed:

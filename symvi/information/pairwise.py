@@ -1,17 +1,19 @@
-r"""Pairwise bounds: I(g; w) from how much every two units overlap, in closed form and without draws.
+r"""Pairwise bounds: I(g; w) from how much every two units overlap, without draws.
 
-1. One layer, n units. q_G is a mixture of n! copies of q, and I its information. For mixtures, the pairwise bounds of
-   Kolchinsky and Tracey (2017) need only divergences of two components: the Bhattacharyya coefficient below and
-   Kullback and Leibler's above.
-2. Two copies differ by a permutation, and both divergences add up over independent units. So the sum over all copies is
-   a permanent again:
+1. One layer, n units. q_G is a mixture of n! copies of q, and I its information. For mixtures, the
+   pairwise bounds of Kolchinsky and Tracey (2017) need only divergences of two components: the
+   Bhattacharyya coefficient below and Kullback and Leibler's above.
+2. Two copies differ by a permutation, and both divergences add up over independent units. So the
+   sum over all copies is a permanent again:
 
    log n! - log perm(BC) <= I <= log n! - log perm(exp(-KL)),
 
-   with the matrices of :mod:`symvi.information.overlaps`. A signed group averages them over the signs.
-3. Several layers: I(g; w) = sum over layers l of I(g_l; w | g_1..g_{l-1}). A layer's own unit vectors give a lower bound
-   of its term, all its weights (in and out) an upper bound. With covariances inside units the weights of a layer before
-   the last are not independent over units, and log |G_l| stands above.
+   with the matrices of :mod:`symvi.information.overlaps`. A signed group averages them over the
+   signs.
+3. Several layers: I(g; w) = sum over layers l of I(g_l; w | g_1..g_{l-1}). A layer's own unit
+   vectors give a lower bound of its term, all its weights (in and out) an upper bound. With
+   covariances inside units the weights of a layer before the last are not independent over units,
+   and log |G_l| stands above.
 4. Beyond 16 units the permanents are bounded too, each on the side that keeps the bound of I one.
 """
 
@@ -43,7 +45,7 @@ def _own_overlaps(q, group):
 
 
 def _log_likeness(q, group, is_last):
-    """-KL between all weights of the units of one layer, or None where units share correlated weights."""
+    """-KL between all weights of a layer's units, or None where they share correlated weights."""
     if is_last:
         return _own_overlaps(q, group)[1]
     if q.unit_lower(group.name) is not None:
@@ -55,11 +57,11 @@ def _log_likeness(q, group, is_last):
 
 
 def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int = 100):
-    """The pairwise lower bound of I(g; w) as a function to train with: ``(value, messages)``; no sampling.
+    """The pairwise lower bound of I(g; w) to train with, in nats: ``(value, messages)``.
 
-    sum over layers of log n! - log perm(BC). Beyond 8 units the upper bound of :mod:`symvi.permanents.entropy` stands
-    for perm, so the value stays a lower bound of I. `messages` of an earlier call start the next one; give `max_iter` =
-    a few rounds then.
+    sum over layers of log n! - log perm(BC). Beyond 8 units the upper bound of
+    :mod:`symvi.permanents.entropy` stands for perm, so the value stays a lower bound of I.
+    `messages` of an earlier call start the next one; give `max_iter` = a few rounds then.
     """
     total, after = 0.0, {}
     for group in q.symmetry.groups:
@@ -79,8 +81,8 @@ def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int
 def pairwise_bounds(q: MeanField) -> tuple:
     """``(lower, upper)`` of I(g; w) in nats, two scalars, without sampling.
 
-    log n! - log perm(BC) <= I <= log n! - log perm(exp(-KL)), summed over layers. Permanents are exact up to 16 units
-    and otherwise bounded on the safe side.
+    log n! - log perm(BC) <= I <= log n! - log perm(exp(-KL)), summed over layers. Permanents are
+    exact up to 16 units and otherwise bounded on the safe side.
     """
     below, above = 0.0, 0.0
     groups = q.symmetry.groups
@@ -100,7 +102,7 @@ def pairwise_bounds(q: MeanField) -> tuple:
 
 @dataclass(frozen=True)
 class Pairwise(Method):
-    """Both bounds by overlaps, without sampling. Any width and depth; training takes the lower one."""
+    """Both bounds by overlaps, without sampling; any width and depth. Training: the lower one."""
 
     name: ClassVar[str] = "pairwise"
     kind: ClassVar[str] = "lower"

@@ -1,12 +1,14 @@
 r"""The posterior averaged over its symmetry group, as a NumPyro distribution.
 
-SVI with ``Trace_ELBO`` estimates E[log p(y, w | x) - log d(w)] with w drawn from the guide and d its density. Two kinds of
-method give it the right d and w.
+SVI with ``Trace_ELBO`` estimates E[log p(y, w | x) - log d(w)] with w drawn from the guide and d
+its density. Two kinds of method give it the right d and w.
 
-1. "exact": d = q_G and w from q_G. q_G and the joint density are invariant, so the mean is L + I(g; w) = L_G.
-2. A bound B <= I without random numbers of its own ("pairwise"; "bethe" bounds from the other side):
-   log d = log q(w) - b(w) with E_q[b] = B. Its mean over w from the *base* q is L + B, a bound of L_G. Draws of q_G would
-   not do, since log q is not invariant. d is no normalised density then, and draws stand for one copy of each function.
+1. "exact": d = q_G and w from q_G. q_G and the joint density are invariant, so the mean is L + I(g;
+   w) = L_G.
+2. A bound B <= I without random numbers of its own ("pairwise"; "bethe" bounds from the other
+   side): log d = log q(w) - b(w) with E_q[b] = B. Its mean over w from the *base* q is L + B, a
+   bound of L_G. Draws of q_G would not do, since log q is not invariant. d is no normalised density
+   then, and draws stand for one copy of each function.
 """
 
 from __future__ import annotations
@@ -26,14 +28,15 @@ from symvi.symmetry import Symmetry
 
 
 class Symmetrized(dist.Distribution):
-    """q averaged over its symmetry group: q_G(w) = mean over g of q(g^-1 w). A NumPyro distribution and a pytree.
+    """q averaged over its symmetry group: q_G(w) = mean over g of q(g^-1 w). A pytree.
 
     Two views of the same distribution: with a number of draws or a dict it speaks named weights
-    (``sample(key, 100)``, ``log_prob({"W1": ...})``); with a shape tuple or an array it speaks flat vectors, as NumPyro
-    does (``sample(key, ())``, ``log_prob(vector)``), with ``event_shape == (num_weights,)`` and names in sorted order.
+    (``sample(key, 100)``, ``log_prob({"W1": ...})``); with a shape tuple or an array it speaks flat
+    vectors, as NumPyro does (``sample(key, ())``, ``log_prob(vector)``), with ``event_shape ==
+    (num_weights,)`` and names in sorted order.
 
-    The mixture weights are uniform and fixed, so pathwise gradients with respect to loc and scale are unbiased
-    (``has_rsample`` is true for that reason).
+    The mixture weights are uniform and fixed, so pathwise gradients with respect to loc and scale
+    are unbiased (``has_rsample`` is true for that reason).
 
     Parameters
     ----------
@@ -41,14 +44,16 @@ class Symmetrized(dist.Distribution):
     order : tuple of str, optional
         Names in the order of the flat view, when it is not the sorted order.
     method : str or an object of :mod:`symvi.information`
-        ``"exact"``: the density of q_G, for one hidden layer of at most 16 units or |G| <= 50,000. ``"pairwise"`` and,
-        for one hidden layer, ``"bethe"``: log q(w) less the method's bound of log q(w) - log q_G(w), and draws of the
-        base, so that the ELBO of both is a bound of L_G at any width.
+        ``"exact"``: the density of q_G, for one hidden layer of at most 16 units or |G| <= 50,000.
+        ``"pairwise"`` and, for one hidden layer, ``"bethe"``: log q(w) less the method's bound of
+        log q(w) - log q_G(w), and draws of the base, so that the ELBO of both is a bound of L_G at
+        any width.
 
     Raises
     ------
     ValueError
-        For an `order` that does not name each parameter once, and for a method that needs random numbers.
+        For an `order` that does not name each parameter once, and for a method that needs random
+        numbers.
     """
 
     pytree_data_fields = ("base",)
@@ -89,7 +94,7 @@ class Symmetrized(dist.Distribution):
         return self.base.symmetry
 
     def sample(self, key, sample_shape=()):
-        """Draw from q, then act with a uniform g. An int gives named weights ``(num, *shape)``; a tuple flat vectors.
+        """A draw of q, moved by a uniform g. An int gives named weights, a tuple flat vectors.
 
         With the method "pairwise" or "bethe" nothing acts: see the head of this module.
         """
@@ -109,9 +114,12 @@ class Symmetrized(dist.Distribution):
         return jax.vmap(self.symmetry.act)(self.symmetry.sample(k_group, num), draws)
 
     def log_prob(self, value, intermediates=None):
-        """log q_G in nats. A dict ``(*batch, *shape)`` or a flat array ``(*batch, num_weights)`` gives ``(*batch,)``.
+        """log q_G in nats, shape ``(*batch,)``.
 
-        Raises ValueError for a group that the method cannot do, as more than 16 units in one hidden layer for "exact".
+        `value` is a dict ``(*batch, *shape)`` or a flat array ``(*batch, num_weights)``.
+
+        Raises ValueError for a group that the method cannot do, as more than 16 units in one hidden
+        layer for "exact".
         """
         self._check_single()
         self.method.check(self.symmetry, "method")
@@ -126,15 +134,16 @@ class Symmetrized(dist.Distribution):
         return over_draws(one, self.base.loc, value)
 
     def entropy(self, key=None, num_samples: int = 1000) -> Estimate:
-        """H(q_G) = H(q) + I(g; w) in nats, by Monte Carlo over draws of q (Theorem 4.1); or its bound by the method."""
+        """H(q_G) = H(q) + I(g; w) in nats (Theorem 4.1) or its bound, by draws of q."""
         w = self.base.sample(as_key(key), positive_int("num_samples", num_samples))
         return from_samples(-self.log_prob(w), self.method.kind)
 
     @property
     def mean(self):
-        """E[w] under q_G, flat, each weight's loc averaged over its orbit by the sum over all elements.
+        """E[w] under q_G, flat, each weight's loc averaged over all group elements.
 
-        For distributions made by ``jax.vmap``: ``(*batch, num_weights)``. Raises ValueError for |G| > 100,000.
+        For distributions made by ``jax.vmap``: ``(*batch, num_weights)``. Raises ValueError for |G|
+        > 100,000.
         """
         return self._each(_mean)
 
@@ -154,7 +163,7 @@ class Symmetrized(dist.Distribution):
         return one(self.base)
 
     def _vmapped_shape(self) -> tuple:
-        """The axes that ``jax.vmap`` has put before those of every parameter; () for one distribution."""
+        """The axes that ``jax.vmap`` has put before every parameter's; () for one distribution."""
         if not self.order:
             return ()
         shape = jnp.shape(self.base.loc[self.order[0]])
@@ -168,7 +177,7 @@ class Symmetrized(dist.Distribution):
             raise expected("Symmetrized", "one distribution", got, remedy)
 
     def _check_named(self, params: dict) -> None:
-        """ValueError unless every parameter is there, with its shape after the same leading batch axes."""
+        """ValueError unless every parameter is there, shaped alike but for shared batch axes."""
         batches = set()
         for name, shape in zip(self.order, self.shapes, strict=True):
             if name not in params:
@@ -214,7 +223,7 @@ def keyless(value, argument: str) -> Method:
 
 
 def _checked_order(order, names):
-    """`order` as a tuple, or the sorted `names` for None; ValueError unless it has each name once."""
+    """`order` as a tuple, the sorted `names` for None; ValueError unless each is there once."""
     if order is None:
         return tuple(names)
     is_list = isinstance(order, (tuple, list)) and all(isinstance(name, str) for name in order)
@@ -259,6 +268,6 @@ def as_posterior(q, argument: str = "q") -> MeanField | Symmetrized:
 
 
 def as_base(q, argument: str = "q") -> MeanField:
-    """The posterior that is symmetrized: `q` itself, the base of a Symmetrized, or that of a fit."""
+    """What is symmetrized: `q` itself, the base of a Symmetrized, or that of a fit."""
     found = as_posterior(q, argument)
     return found.base if isinstance(found, Symmetrized) else found

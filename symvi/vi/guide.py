@@ -1,4 +1,4 @@
-"""A NumPyro guide whose posterior is symmetrized mean field, for SVI with Trace_ELBO and for Predictive."""
+"""A NumPyro guide whose posterior is symmetrized mean field, for SVI and for Predictive."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ VERIFIED_ELEMENTS = 8  # of the smallest group, S_2, half are the identity
 
 
 class AutoSymmetrizedNormal(AutoContinuous):
-    """An automatic guide: independent Gaussians averaged over a symmetry group (Gelberg et al. 2024, equation 4).
+    """An automatic guide: Gaussians averaged over a group (Gelberg et al. 2024, equation 4).
 
-    ``SVI(model, AutoSymmetrizedNormal(model, symmetry), optimiser, Trace_ELBO())`` maximises L_G, or with a `method`
-    that bounds I(g; w) a bound of it. When the guide first sees the model's arguments, it checks on the model's log
-    density that the group is a symmetry.
+    ``SVI(model, AutoSymmetrizedNormal(model, symmetry), optimiser, Trace_ELBO())`` maximises L_G,
+    or with a `method` that bounds I(g; w) a bound of it. When the guide first sees the model's
+    arguments, it checks on the model's log density that the group is a symmetry.
 
     Parameters
     ----------
     model : callable
-        A NumPyro model whose sample sites are the named weights that `symmetry` moves, with real support.
+        A NumPyro model whose sample sites are the named weights that `symmetry` moves, with real
+        support.
     symmetry : Symmetry
     method : str or an object of :mod:`symvi.information`
-        ``"exact"``: L_G, for one hidden layer of at most 16 units or |G| <= 50,000. ``"pairwise"``: a lower bound at any
-        width and depth. ``"bethe"``: an upper bound for one hidden layer. See :class:`Symmetrized`.
+        ``"exact"``: L_G, for one hidden layer of at most 16 units or |G| <= 50,000. ``"pairwise"``:
+        a lower bound at any width and depth. ``"bethe"``: an upper bound for one hidden layer. See
+        :class:`Symmetrized`.
     prefix : str
         What the names of the guide's parameters begin with.
     init_loc_fn : callable
@@ -51,8 +53,8 @@ class AutoSymmetrizedNormal(AutoContinuous):
     Raises
     ------
     ValueError
-        For arguments out of range and a group that the method cannot do; at the first call for sites that do not fit
-        the symmetry, and for a group that changes the model's log density.
+        For arguments out of range and a group that the method cannot do; at the first call for
+        sites that do not fit the symmetry, and for a group that changes the model's log density.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class AutoSymmetrizedNormal(AutoContinuous):
         return [name for name in self._init_locs if not _is_real(sites[name]["fn"].support)]
 
     def _check_sites(self) -> None:
-        """ValueError unless the sites that the symmetry moves are there, with its sizes and real support."""
+        """ValueError unless the symmetry's sites are there, with its sizes and real support."""
         try:
             self.symmetry.check_weights(self._init_locs)
         except ValueError as error:
@@ -107,7 +109,7 @@ class AutoSymmetrizedNormal(AutoContinuous):
             raise expected("model", wanted, f"constrained sites {constrained}", remedy)
 
     def _verify_group(self, args, kwargs) -> None:
-        """ValueError if random elements change the model's log density at random values of its latent sites."""
+        """ValueError if random elements change the model's log density at random values."""
         values = self._random_values()
 
         def log_joint(params):
@@ -147,7 +149,7 @@ class AutoSymmetrizedNormal(AutoContinuous):
         return Symmetrized(base, order=tuple(loc), method=self.method)
 
     def get_posterior(self, params, *args, **kwargs) -> Symmetrized:
-        """The fitted posterior, given the parameters that ``svi.get_params`` or ``svi.run(...).params`` returns.
+        """The fitted posterior, from what ``svi.get_params`` or ``svi.run(...).params`` gives.
 
         With parameters that were stored by another process, pass the model's arguments too:
         ``guide.get_posterior(params, x, y)``. They tell the shapes of the sites.
@@ -155,8 +157,9 @@ class AutoSymmetrizedNormal(AutoContinuous):
         Raises
         ------
         ValueError
-            For missing arguments, for parameters of another model, and for a model with constrained sites: their draws
-            would be unconstrained numbers. ``guide.sample_posterior`` draws those.
+            For missing arguments, for parameters of another model, and for a model with constrained
+            sites: their draws would be unconstrained numbers. ``guide.sample_posterior`` draws
+            those.
         """
         if self.prototype_trace is None:
             self._set_up(args, kwargs)
@@ -179,7 +182,7 @@ class AutoSymmetrizedNormal(AutoContinuous):
         handlers.seed(self._setup_prototype, rng_seed=0)(*args, **kwargs)
 
     def _check_params(self, params) -> None:
-        """ValueError unless the guide's parameters are among `params` with the model's number of weights."""
+        """ValueError unless the guide's parameters are in `params`, one for each weight."""
         for name in (f"{self.prefix}_loc", f"{self.prefix}_scale"):
             shape = jnp.shape(params[name]) if name in params else None
             if shape != (self.latent_dim,):
@@ -199,7 +202,7 @@ def _is_real(support) -> bool:
 
 
 def _check_unchanged(before, after) -> None:
-    """ValueError unless the log densities `after` some group elements equal that `before`, to rounding."""
+    """ValueError unless the log densities after group elements equal that before, to rounding."""
     if not np.isfinite(before):
         text = (
             "AutoSymmetrizedNormal: the model's log density is not finite at random weights, so "

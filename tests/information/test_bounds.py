@@ -1,4 +1,4 @@
-"""Bounds of the orbit information that do not saturate: guided, pairwise, Bethe; any width, any depth, signs."""
+"""Bounds of the orbit information that do not saturate: guided, pairwise, Bethe."""
 
 import math
 
@@ -33,7 +33,7 @@ DRAWS = 200
 
 
 def units(n, d, signed=False, full=False, separation=1.0, seed=0):
-    """n independent Gaussian units of d weights, their means `separation` apart on average, and nothing else."""
+    """n independent Gaussian units of d weights, their means `separation` apart on average."""
     rng = np.random.default_rng(seed)
     group = Symmetry((UnitGroup("units", n, (("u", 0),)),), signed)
     loc = {"u": jnp.asarray(separation * rng.normal(size=(n, d)) / math.sqrt(2 * d))}
@@ -49,7 +49,7 @@ def units(n, d, signed=False, full=False, separation=1.0, seed=0):
 
 
 def brackets(q, key, num_permutations=20):
-    """The exact value lies between every pair of bounds, within 3 standard errors (of the same draws of w)."""
+    """The exact value lies between every pair of bounds, within 3 standard errors."""
     exact = orbit_information(q, "exact", key, num_samples=DRAWS)
     guided = orbit_information(
         q, "guided", key, num_samples=DRAWS, num_permutations=num_permutations
@@ -193,7 +193,7 @@ def test_all_equal_and_all_separated():
         orbit_information(apart, "guided", num_samples=5),
         orbit_information(apart, "pairwise"),
     )
-    # 19 units are told apart with their signs; the pruned one lies at 0, where its sign means nothing
+    # 19 units are told apart with their signs; at 0 the pruned one's sign means nothing
     expected = math.lgamma(21) + 19 * math.log(2)
     for value in (*(b.value for b in found), pairwise.lower.value):
         assert value == pytest.approx(expected, abs=0.02)
@@ -210,7 +210,7 @@ DEEP_SIGNED = MLP([1, 2, 2, 1], "tanh", signed=True)
 @pytest.mark.parametrize("num_permutations", [1, 5])
 @pytest.mark.parametrize("deep", [False, True])
 def test_the_upper_bound_estimates_the_density_without_bias(num_permutations, deep):
-    # the balance heuristic: mean over draws of sum_k v r / (K r + [g = e]) is q_G(w), here by enumeration
+    # the balance heuristic: the mean of sum_k v r / (K r + [g = e]) is q_G(w)
     q = units(3, 2, separation=1.0)
     if deep:
         loc = DEEP_SIGNED.init(jax.random.key(3))
@@ -341,7 +341,7 @@ DEEP_LOC = DEEP.init(jax.random.key(0))
         ),
         (
             lambda: fit(DEEP, X, Y, symmetrize="bethe", **QUICK),
-            "symmetrize: expected one hidden layer for 'bethe' .*got 2 unit groups; use symmetrize='pairwise'",
+            "symmetrize: expected one hidden layer for 'bethe' .*got 2 unit groups; use",
         ),
         (
             lambda: fit(NET, X, Y, symmetrize="best", **QUICK),

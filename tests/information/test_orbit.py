@@ -81,7 +81,8 @@ def test_infonce_of_one_is_zero():
 
 
 def test_two_permutations_of_two_units_give_half():
-    # S_2 holds the identity e and one swap; with g uniform, the K = 2 bound is 0 for g = e and log q - log q_G for the swap
+    # S_2 holds the identity e and one swap; with g uniform, the K = 2 bound is 0 for g = e and
+    # log q - log q_G for the swap
     net = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
     q = MeanField({"W1": jnp.array([[0.2, 1.1]])}, {"W1": jnp.array([[0.5, 0.8]])}, net.symmetry)
     exact = orbit_information(q, key=jax.random.key(3), num_samples=200).value

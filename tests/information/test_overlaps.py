@@ -65,7 +65,7 @@ def test_gradient_of_log_bc_is_that_of_its_formula(sign):
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3)))
 
     def formula(loc, scale):
-        # log BC = sum over weights of log(2 s t / (s^2 + t^2)) / 2 - (m - sign l)^2 / (s^2 + t^2) / 4
+        # log BC = sum of log(2 s t / (s^2 + t^2)) / 2 - (m - sign l)^2 / (s^2 + t^2) / 4
         variance = scale[:, None] ** 2 + scale**2
         return (
             0.5 * jnp.log(2 * scale[:, None] * scale / variance)

@@ -1,4 +1,4 @@
-"""The posterior averaged over its group: densities against naive sums, samples against densities, NumPyro's contract."""
+"""The symmetrized posterior: densities against naive sums, samples against densities."""
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +80,7 @@ def test_density_integrates_to_one():
 
 
 def test_samples_fit_their_density():
-    """Goodness of fit: each weight of q_G is an even mixture of the two Gaussians; the pair is checked by cell counts."""
+    """Each weight of q_G is an even mixture of two Gaussians; the pair is checked by counts."""
     w = np.asarray(symvi.Symmetrized(Q_TWO).sample(jax.random.key(0), 8000)["W1"])[:, 0, :]
 
     def cdf(v):
@@ -219,7 +219,7 @@ WIDE = posterior(symvi.MLP([1, 17, 1]))
         ),
         (
             lambda: symvi.Symmetrized(WIDE).log_prob(WIDE.loc),
-            r"method: expected one hidden layer of n <= 16 units or .*got widths \[17\].*'pairwise'",
+            r"method: expected one hidden layer of n <= 16 .*got widths \[17\].*'pairwise'",
         ),
     ],
 )
