@@ -246,13 +246,12 @@ def _prior_scales(prior_scale, shapes: dict) -> dict:
 def _check_invariance(scales: dict, symmetry) -> None:
     """ValueError unless the prior is the same for all units that `symmetry` exchanges."""
     for group in symmetry.groups:
-        for name, axis, places in group.entries:
-            rows = np.moveaxis(scales[name], axis, 0)
-            rows = rows if places is None else rows[places]
+        for axis in group.entries:
+            rows = axis.rows(scales[axis.param])
             if not np.all(rows == rows[:1]):
                 wanted = (
-                    f"a prior invariant under the group (equal along axis {axis}, "
+                    f"a prior invariant under the group (equal along axis {axis.axis}, "
                     f"units {group.name!r})"
                 )
                 remedy = "use one number for all units"
-                raise expected(f"prior_scale[{name!r}]", wanted, "different values", remedy)
+                raise expected(f"prior_scale[{axis.param!r}]", wanted, "different values", remedy)

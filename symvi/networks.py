@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 
-from symvi.checks import one_of
+from symvi.checks import (
+    as_key,
+    as_numbers,
+    as_scalar,
+    described,
+    expected,
+    flag,
+    is_finite,
+    one_of,
+)
 from symvi.symmetry import Symmetry, UnitGroup
 
 ACTIVATIONS = {
@@ -35,11 +45,18 @@ class MLP:
     bias : bool
         Whether layers have biases.
     fixed_output : float or None
-        If given, the last layer is not learned: its weights all equal this number and it has no bias, so
-        f(x) = c sum_i act(w_i . x + b_i). With ``MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)`` this is the
-        tractable network of Gelberg et al. (2024), section 5.1.
+        If given, the last layer is not learned: its weights all equal this number and it has no
+        bias, so f(x) = c sum_i act(w_i . x + b_i). With
+        ``MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)`` this is the tractable network of
+        Gelberg et al. (2024), section 5.1.
     signed : bool
         Whether :attr:`symmetry` has sign flips too; the activation must be odd.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three widths, an activation that is not listed, or settings that do not go
+        together.
     """
 
     widths: tuple
@@ -49,31 +66,28 @@ class MLP:
     signed: bool = False
 
     def __post_init__(self):
-        try:
-            widths = tuple(self.widths)
-            good = len(widths) >= 3 and all(
-                isinstance(w, int) and not isinstance(w, bool) and w >= 1 for w in widths
-            )
-        except TypeError:
-            good, widths = False, self.widths
-        if not good:
-            raise ValueError(
-                f"widths: expected at least three whole numbers >= 1 [inputs, hidden..., outputs], got {self.widths!r}; pass for example [1, 50, 1]"
-            )
-        object.__setattr__(self, "widths", widths)
         one_of("activation", self.activation, tuple(ACTIVATIONS))
-        if self.signed and self.activation not in ODD:
-            raise ValueError(
-                f"signed: expected an odd activation {ODD}, got {self.activation!r}, for which flipping signs changes the function; use signed=False"
-            )
-        if self.signed and self.fixed_output is not None:
-            raise ValueError(
-                "signed: expected a learned output layer, got fixed_output, which cannot undo a sign flip; use signed=False"
-            )
-        if self.fixed_output is not None and widths[-1] != 1:
-            raise ValueError(
-                f"fixed_output: expected one output, got widths {widths}; end widths with 1 or learn the output layer"
-            )
+        checked = {
+            "widths": _widths(self.widths),
+            "bias": flag("bias", self.bias),
+            "fixed_output": _number_or_none(self.fixed_output),
+            "signed": flag("signed", self.signed),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if self.signed:
+            self._check_signed()
+        if self.fixed_output is not None and self.widths[-1] != 1:
+            remedy = "end widths with 1 or learn the output layer"
+            raise expected("fixed_output", "one output", f"widths {self.widths}", remedy)
+
+    def _check_signed(self) -> None:
+        if self.activation not in ODD:
+            got = f"{self.activation!r}, for which flipping signs changes the function"
+            raise expected("signed", f"an odd activation {ODD}", got, "use signed=False")
+        if self.fixed_output is not None:
+            got = "fixed_output, which cannot undo a sign flip"
+            raise expected("signed", "a learned output layer", got, "use signed=False")
 
     @property
     def shapes(self) -> dict:
@@ -86,24 +100,27 @@ class MLP:
                 out[f"b{layer}"] = (self.widths[layer],)
         return dict(sorted(out.items()))
 
-    @property
+    @cached_property
     def symmetry(self) -> Symmetry:
-        """The group S_{d_1} x ... x S_{d_{L-1}} (Gelberg et al. 2024, Definition 2.1), signed if asked."""
+        """The group S_{d_1} x ... x S_{d_{L-1}} (Gelberg et al. 2024, Definition 2.1).
+
+        Signed if asked.
+        """
         groups = []
         for layer in range(1, len(self.widths) - 1):
             axes = [(f"W{layer}", 1), (f"b{layer}", 0), (f"W{layer + 1}", 0)]
-            groups.append(
-                UnitGroup(
-                    f"hidden{layer}",
-                    self.widths[layer],
-                    tuple(a for a in axes if a[0] in self.shapes),
-                )
-            )
+            learned = tuple(axis for axis in axes if axis[0] in self.shapes)
+            groups.append(UnitGroup(f"hidden{layer}", self.widths[layer], learned))
         return Symmetry(tuple(groups), self.signed)
 
     def init(self, key) -> dict:
-        """Random weights: N(0, 1 / fan-in) for matrices and N(0, 1) times 0.1 for biases."""
-        params = {}
+        """Random weights: N(0, 1 / fan-in) for matrices and N(0, 1) times 0.1 for biases.
+
+        Raises ValueError unless `key` is one JAX key.
+        """
+        if key is None:
+            raise expected("key", "one JAX key", None, "pass for example jax.random.key(0)")
+        key, params = as_key(key), {}
         for index, (name, shape) in enumerate(self.shapes.items()):
             scale = shape[0] ** -0.5 if len(shape) == 2 else 0.1
             params[name] = scale * jax.random.normal(jax.random.fold_in(key, index), shape)
@@ -112,20 +129,15 @@ class MLP:
     def apply(self, params: dict, x) -> jax.Array:
         """The outputs f_w(x), shape ``(N, d_out)``, for inputs `x` of shape ``(N, d_in)``.
 
-        Raises ValueError when x or a parameter has the wrong shape.
+        Raises ValueError when x or a parameter is missing, no array of numbers or has the wrong
+        shape.
         """
-        if jnp.ndim(x) != 2 or jnp.shape(x)[1] != self.widths[0]:
-            raise ValueError(
-                f"x: expected shape (N, {self.widths[0]}), got {jnp.shape(x)}; reshape it, for example x.reshape(-1, {self.widths[0]})"
-            )
-        for name, shape in self.shapes.items():
-            if name not in params or jnp.shape(params[name]) != tuple(shape):
-                got = jnp.shape(params[name]) if name in params else "no such parameter"
-                raise ValueError(
-                    f"params[{name!r}]: expected shape {tuple(shape)}, got {got}; pass weights of this network, one set at a time"
-                )
+        hidden = as_numbers("x", x)
+        if hidden.ndim != 2 or hidden.shape[1] != self.widths[0]:
+            remedy = f"reshape it, for example x.reshape(-1, {self.widths[0]})"
+            raise expected("x", f"shape (N, {self.widths[0]})", hidden.shape, remedy)
+        params = self._checked(params)
         activation, last = ACTIVATIONS[self.activation], len(self.widths) - 1
-        hidden = x
         for layer in range(1, last + 1):
             if layer == last and self.fixed_output is not None:
                 return self.fixed_output * hidden.sum(axis=1, keepdims=True)
@@ -135,3 +147,42 @@ class MLP:
             if layer < last:
                 hidden = activation(hidden)
         return hidden
+
+    def _checked(self, params: dict) -> dict:
+        """The weights as arrays; ValueError unless each has its shape."""
+        if not isinstance(params, dict):
+            remedy = "pass a dict, as net.init(key) returns"
+            raise expected("params", "a dict of named arrays", described(params), remedy)
+        arrays = {}
+        for name, shape in self.shapes.items():
+            got = "no such parameter"
+            if name in params:
+                arrays[name] = as_numbers(f"params[{name!r}]", params[name])
+                got = arrays[name].shape
+            if got != shape:
+                remedy = "pass weights of this network, one set at a time"
+                raise expected(f"params[{name!r}]", f"shape {shape}", got, remedy)
+        return arrays
+
+
+def _widths(widths) -> tuple:
+    """`widths` as a tuple of ints; ValueError unless they are at least three whole numbers."""
+    try:
+        sizes = tuple(as_scalar(width) for width in widths)
+    except TypeError:
+        sizes = ()
+    if len(sizes) < 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
+        wanted = "at least three whole numbers >= 1 [inputs, hidden..., outputs]"
+        raise expected("widths", wanted, described(widths), "pass for example [1, 50, 1]")
+    return sizes
+
+
+def _number_or_none(value) -> float | None:
+    """`fixed_output` as it was given, if it is a finite number or None."""
+    if value is None:
+        return None
+    number = as_scalar(value)
+    if number is None or not is_finite(number):
+        remedy = "pass for example fixed_output=1.0"
+        raise expected("fixed_output", "a finite number or None", described(value), remedy)
+    return number

@@ -45,6 +45,23 @@ def test_fixed_output_is_the_papers_two_weight_network():
     np.testing.assert_allclose(net.apply({"W1": jnp.array([[0.3, -0.7]])}, x), expected, rtol=1e-14)
 
 
+def test_the_repr_is_stored_in_files_and_stays():
+    net = symvi.MLP(np.array([1, 2, 1]), "tanh", fixed_output=None, signed=np.bool_(True))
+    assert repr(net) == (
+        "MLP(widths=(1, 2, 1), activation='tanh', bias=True, fixed_output=None, signed=True)"
+    )
+    assert net.symmetry is net.symmetry
+    assert hash(net) == hash(symvi.MLP([1, 2, 1], "tanh", signed=True))
+
+
+def test_lists_and_old_keys_are_good_values():
+    net = symvi.MLP([1, 2, 1], bias=False)
+    w = {"W1": [[1.0, -1.0]], "W2": [[2.0], [3]]}
+    np.testing.assert_array_equal(net.apply(w, [[1], [-2]]), [[2.0], [6.0]])
+    old, new = net.init(jax.random.PRNGKey(3)), net.init(jax.random.key(3))
+    assert all((old[k] == new[k]).all() for k in new)
+
+
 def test_shapes_and_init_agree():
     net = symvi.MLP([2, 3, 4, 1], bias=False)
     w = net.init(jax.random.key(0))
@@ -62,6 +79,29 @@ def test_shapes_and_init_agree():
         (lambda: symvi.MLP([1, 0, 1]), r"widths: expected .*got \[1, 0, 1\]"),
         (lambda: symvi.MLP([1, 2.5, 1]), "widths: expected at least three whole numbers"),
         (lambda: symvi.MLP(3), "widths: expected at least three whole numbers .*got 3"),
+        (lambda: symvi.MLP("151"), "widths: expected at least three whole numbers .*got '151'"),
+        (lambda: symvi.MLP([1, True, 1]), "widths: expected at least three whole numbers"),
+        (lambda: symvi.MLP([1, 2, 1], bias="no"), "bias: expected True or False, got 'no'; pass"),
+        (lambda: symvi.MLP([1, 2, 1], signed=1), "signed: expected True or False, got 1; pass"),
+        (
+            lambda: symvi.MLP([1, 2, 1], fixed_output=np.nan),
+            "fixed_output: expected a finite number or None, got nan; pass for example",
+        ),
+        (
+            lambda: symvi.MLP([1, 2, 1], fixed_output="1"),
+            "fixed_output: expected a finite number or None, got '1'",
+        ),
+        (lambda: symvi.MLP([1, 2, 1], ["relu"]), r"activation: expected one of .*got \['relu'\]"),
+        (lambda: symvi.MLP([1, 2, 1]).init(0), "key: expected one JAX key, got 0; pass for"),
+        (lambda: symvi.MLP([1, 2, 1]).init(None), "key: expected one JAX key, got None; pass for"),
+        (
+            lambda: symvi.MLP([1, 2, 1]).apply([jnp.ones((1, 2))], jnp.ones((3, 1))),
+            "params: expected a dict of named arrays, got .*; pass a dict",
+        ),
+        (
+            lambda: symvi.MLP([1, 2, 1]).apply({}, [["a"]]),
+            "x: expected an array of numbers, got .*; convert it",
+        ),
         (
             lambda: symvi.MLP([1, 2, 1], "swish"),
             "activation: expected one of 'relu', .*got 'swish'; choose",
@@ -85,8 +125,10 @@ def test_shapes_and_init_agree():
             r"x: expected shape \(N, 2\), got \(3, 1\); reshape",
         ),
         (
-            lambda: symvi.MLP([2, 2, 1]).apply({"W1": jnp.ones((2, 2))}, jnp.ones((3, 2))),
-            r"params\['W2'\]: expected shape \(2, 1\), got no such parameter|params\['b1'\]: expected",
+            lambda: symvi.MLP([2, 2, 1], bias=False).apply(
+                {"W1": jnp.ones((2, 2))}, jnp.ones((3, 2))
+            ),
+            r"params\['W2'\]: expected shape \(2, 1\), got no such parameter; pass weights",
         ),
         (
             lambda: symvi.MLP([1, 2, 1]).apply(

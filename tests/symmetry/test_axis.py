@@ -1,4 +1,4 @@
-"""Units that own several indices of an axis, or a part of it: the group, the unit vectors and the densities built on them."""
+"""Units that own several indices of an axis, or a part of it: action, unit vectors, densities."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 
 import symvi
 from symvi.information import log_symmetrized
+from symvi.symmetry import Axis, Element, swap
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -78,13 +79,13 @@ def test_left_action(name, signed):
 
 def test_a_unit_takes_its_places_along():
     moved = SKIP.act(
-        symvi.Element({"a": W([2, 0, 1])}, {}),
+        Element({"a": W([2, 0, 1])}, {}),
         {"A": W([[1.0], [2.0], [3.0]]), "C": W([[0.0, 10.0, 30.0, 20.0, 9.0]])},
     )
     np.testing.assert_array_equal(moved["A"][:, 0], [2.0, 3.0, 1.0])
     np.testing.assert_array_equal(moved["C"], [[0.0, 20.0, 10.0, 30.0, 9.0]])
     flat = symvi.Symmetry((BLOCKS.groups[0],)).act(
-        symvi.Element({"a": W([1, 0])}, {}),
+        Element({"a": W([1, 0])}, {}),
         {"A": W([[1.0, 1.0], [2.0, 2.0]]), "C": jnp.arange(6.0)[None]},
     )
     np.testing.assert_array_equal(flat["C"], [[3.0, 4.0, 5.0, 0.0, 1.0, 2.0]])
@@ -95,7 +96,7 @@ def test_signs_of_a_weight_on_both_axes():
     group = symvi.Symmetry(TWICE.groups, True)
     w, perm, sign = weights(SHAPES["twice"][1])["W"], np.array([2, 0, 1]), np.array([1, -1, -1])
     moved = group.act(
-        symvi.Element({"w": W(perm)}, {"w": W(sign)}),
+        Element({"w": W(perm)}, {"w": W(sign)}),
         {"A": jnp.ones((3, 1)), "W": w, "C": jnp.ones((1, 3))},
     )["W"]
     np.testing.assert_array_equal(moved[perm[:, None], perm], sign[:, None] * w * sign)
@@ -116,10 +117,70 @@ def test_own_units_and_rest_hold_every_weight_once(name):
     back = {k: jnp.zeros(s, int) for k, s in shapes.items()}
     for g in group.groups:
         back = group.with_own_units(back, group.own_units(numbers, g.name), g.name)
-        units = group.units(group.act(symvi.swap(group, 0, 1, g.name), numbers), g.name)
+        units = group.units(group.act(swap(group, 0, 1, g.name), numbers), g.name)
         np.testing.assert_array_equal(units[:2], group.units(numbers, g.name)[jnp.array([1, 0])])
     unmoved = np.concatenate([np.ravel(v) for v in group.rest(numbers).values()] or [[]])
     assert all(np.isin(numbers[k], unmoved)[back[k] != numbers[k]].all() for k in back)
+
+
+STRIDED = symvi.Symmetry((symvi.UnitGroup("s", 2, (("A", 0), ("C", 1, ((0, 3), (4, 1))))),))
+STRIDED_SHAPES = {"A": (2, 1), "C": (2, 6)}
+
+
+def test_units_that_own_several_places_outright():
+    """No other group moves C: a unit owns all entries at its k = 2 places."""
+    w = weights(STRIDED_SHAPES)
+    units = STRIDED.own_units(w)
+    expected = [[w["A"][i], *np.ravel(w["C"][:, p].T)] for i, p in enumerate([[0, 3], [4, 1]])]
+    np.testing.assert_array_equal(units, np.array(expected, float))
+    back = STRIDED.with_own_units(jax.tree.map(jnp.zeros_like, w), units)
+    unmoved = jax.tree.map(jnp.zeros_like, w) | {"C": w["C"].at[:, W([2, 5])].set(0.0)}
+    np.testing.assert_array_equal(back["C"], unmoved["C"])
+    np.testing.assert_array_equal(back["A"], w["A"])
+    again = STRIDED.with_own_units(w, units)
+    assert all((again[k] == w[k]).all() for k in w)
+
+
+def test_unit_normal_samples_units_that_own_several_places():
+    """The covariance of the draws' units is S (1 + N)(1 + N)^T S."""
+    loc, scale = weights(STRIDED_SHAPES), {k: jnp.full(s, 0.5) for k, s in STRIDED_SHAPES.items()}
+    lower = jnp.tril(0.5 * jnp.ones((2, 5, 5)), -1)
+    q = symvi.UnitNormal(loc, scale, STRIDED, {"s": lower})
+    draws = q.sample(jax.random.key(0), 20_000)
+    units = np.asarray(jax.vmap(STRIDED.own_units)(draws))
+    factor = 0.5 * (np.eye(5) + np.asarray(lower))
+    for i in range(2):
+        covariance = np.cov(units[:, i], rowvar=False)
+        np.testing.assert_allclose(covariance, factor[i] @ factor[i].T, atol=0.06)
+    np.testing.assert_allclose(np.std(draws["C"][:, :, 2], axis=0), 0.5, rtol=0.05)
+
+
+AXES = [Axis("w", 1), Axis("w", 1, ((2,), (0,), (1,))), Axis("w", 1, ((0, 2), (3, 1)))]
+
+
+@pytest.mark.parametrize("axis", AXES, ids=["whole", "in another order", "two places a unit"])
+def test_rows_put_and_move_say_the_same(axis):
+    value = jnp.arange(24.0).reshape(2, 4, 3)[:, : 3 if axis.whole else 4]
+    size = 3 if axis.whole else len(axis.places)
+    rows, back = axis.rows(value), np.roll(np.arange(size), 1)
+    np.testing.assert_array_equal(axis.rows(np.asarray(value)), rows)
+    np.testing.assert_array_equal(axis.put(value, rows), value)
+    np.testing.assert_array_equal(axis.move(value, jnp.array(back)), axis.put(value, rows[back]))
+    marked = np.zeros(value.shape, bool)
+    axis.mark(marked, True)
+    assert sorted(value[marked]) == sorted(np.ravel(rows))
+    for i, indices in enumerate(axis.indices(size)):
+        np.testing.assert_array_equal(np.moveaxis(value[:, indices], 1, 0).ravel(), rows[i])
+
+
+@pytest.mark.parametrize("axis", AXES, ids=["whole", "in another order", "two places a unit"])
+def test_an_axis_says_what_does_not_fit(axis):
+    size = 3 if axis.whole else len(axis.places)
+    least = 3 if axis.whole else 1 + max(map(max, axis.places))
+    assert axis.misfit((9, least), size) is None
+    assert axis.misfit((9, least - 1), size) == f"size {'' if axis.whole else '>= '}{least}"
+    assert axis.misfit((9,), size) is not None
+    assert (axis.misfit((9, least + 1), size) is None) == (not axis.whole)
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -173,14 +234,13 @@ def test_unit_covariances_keep_weights_moved_in_part():
         lambda q: symvi.orbit_information(q, "pairwise"),
         lambda q: symvi.orbit_information(q, "bethe"),
         lambda q: symvi.UnitNormal(q.loc, q.scale, q.symmetry, {"w": jnp.zeros((3, 2, 2))}),
-        lambda q: symvi.copies.nearest_copy(q.symmetry, q.loc),
-        lambda q: symvi.align(q.sample(jax.random.key(0), 2), q.loc, q.symmetry),
     ],
 )
 def test_units_of_a_weight_moved_on_both_axes_are_refused(call):
     with pytest.raises(
         ValueError,
-        match=r"group 'w': expected each parameter on one axis.*got 'W' on two axes.*use method or symmetrize 'infonce'",
+        match=r"group 'w': expected each parameter on one axis.*got 'W' on two axes.*"
+        "use method or symmetrize 'infonce'",
     ):
         call(posterior("twice"))
 
@@ -206,16 +266,20 @@ def test_prior_must_be_equal_over_places():
     [
         (
             lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0,),)),)),
-            r"group 'a': expected places of 'C' as 2 rows of equal length, no index twice, got \(\(0,\),\); list",
+            "group 'a': expected places of 'C' as 2 rows, got 1 rows; list the indices",
         ),
         (
             lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0, 1), (2,))),)),
-            "expected places of 'C' as 2 rows of equal length",
+            "group 'a': places of 'C': expected rows of equal length, no index twice, got .*; list",
         ),
         (lambda: symvi.UnitGroup("a", 2, (("C", 0, ((0,), (0,))),)), "no index twice"),
+        (lambda: Axis("C", 0, 3), "places of 'C': expected rows of equal length, .*, got 3; list"),
+        (lambda: Axis("C", 0, ((-1,),)), "places of 'C': expected rows of equal length"),
+        (lambda: Axis("C", 0, ()), "places of 'C': expected rows of equal length"),
         (
             lambda: SKIP.act(SKIP.identity(), {"A": jnp.ones((3, 1)), "C": jnp.ones((2, 3))}),
-            r"params\['C'\]: expected size >= 4 along axis 1 for the units 'a', got \(2, 3\); pass weights",
+            r"params\['C'\]: expected size >= 4 along axis 1 for the units 'a', "
+            r"got \(2, 3\); pass weights",
         ),
     ],
 )

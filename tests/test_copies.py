@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symvi import MLP
+from symvi import MLP, Symmetry, UnitGroup
 from symvi.copies import nearest_copy
 
 
@@ -83,3 +83,8 @@ def test_bad_input():
         nearest_copy(two.symmetry, w)
     with pytest.raises(ValueError, match="expected finite weights"):
         nearest_copy(two.symmetry, {**w, "b1": jnp.array([0.0, jnp.nan])}, "hidden1")
+    with pytest.raises(ValueError, match=r"symmetry: expected a symvi.Symmetry, got .*; pass net"):
+        nearest_copy(two, w)
+    shared = Symmetry((UnitGroup("h", 2, (("W", 0), ("W", 1))),))
+    with pytest.raises(ValueError, match=r"group 'h': .* got 'W' on two axes.*symmetry.elements"):
+        nearest_copy(shared, {"W": jnp.eye(2)})

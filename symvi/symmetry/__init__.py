@@ -1,0 +1,8 @@
+"""The symmetry group of a network: units that may be exchanged, and where their weights stand."""
+
+from symvi.symmetry.axis import Axis
+from symvi.symmetry.element import Element, swap
+from symvi.symmetry.group import Symmetry
+from symvi.symmetry.units import UnitGroup
+
+__all__ = ["Axis", "Element", "Symmetry", "UnitGroup", "swap"]
