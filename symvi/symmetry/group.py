@@ -208,9 +208,10 @@ class Symmetry:
     def with_own_units(self, params: dict, units, name: str | None = None) -> dict:
         """`params` with the vectors of :meth:`own_units` replaced by `units`, shape ``(n, d)``."""
         group, out, start = self.group(name), dict(params), 0
+        units = as_numbers("units", units)
         owned = self._own(group, params)
         widths = [axis.rows(params[axis.param])[:, columns].shape[1] for axis, columns in owned]
-        if jnp.shape(units) != (group.size, sum(widths)):
+        if units.shape != (group.size, sum(widths)):
             wanted = f"shape {(group.size, sum(widths))}"
             raise expected("units", wanted, described(units), "change what own_units returns")
         for (axis, columns), width in zip(owned, widths, strict=True):
@@ -316,7 +317,8 @@ class Symmetry:
         only one of the two is signed.
         """
         if not isinstance(other, Symmetry):
-            return NotImplemented
+            remedy = "add the symmetry of another network"
+            raise expected("other", "a symvi.Symmetry", described(other), remedy)
         if self.groups and other.groups and self.signed != other.signed:
             remedy = "leave the signs out of both by Symmetry(g.groups)"
             raise expected("signed", "two groups that agree", "one of each", remedy)
@@ -389,7 +391,8 @@ def _unit_groups(groups) -> tuple:
             raise expected("groups", "a tuple of UnitGroups", described(group), remedy)
     names = [group.name for group in groups]
     if len(set(names)) < len(names):
-        raise expected("groups", "groups of different names", names, "name them apart")
+        remedy = "name them apart, for example by rename"
+        raise expected("groups", "groups of different names", names, remedy)
     return tuple(groups)
 
 

@@ -36,7 +36,7 @@ class UnitGroup:
     axes: tuple
 
     def __post_init__(self):
-        if not isinstance(self.name, str):
+        if not isinstance(self.name, str) or not self.name:
             remedy = 'pass for example "hidden1"'
             raise expected("name", "a text", described(self.name), remedy)
         object.__setattr__(self, "size", positive_int(f"size of group {self.name!r}", self.size))

@@ -1,4 +1,7 @@
-"""What a network stated in PyTorch is on the JAX side: the steps of its forward pass, run on a flat dict of named arrays."""
+"""What a network stated in PyTorch is on the JAX side.
+
+The steps of its forward pass, run on a flat dict of named arrays.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symvi.checks import needs
+from symvi.checks import as_key, as_numbers, described, expected, needs
 from symvi.symmetry import Symmetry
 
-WAY_ROUND = "way round: pass functions={operation: JAX function}, whose tensors then stay in place; to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is verified like any other"
+WAY_ROUND = (
+    "way round: pass functions={operation: JAX function}, whose tensors then stay in place; "
+    "to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is "
+    "verified like any other"
+)
+NORMS = ("batch_norm", "layer_norm")
 
 
 class Ref(NamedTuple):
@@ -50,20 +58,24 @@ def fill(value, look):
 
 @dataclass(frozen=True, eq=False)
 class TorchNetwork:
-    """A network made by :func:`from_torch`. It is used like :class:`MLP`; parameters have the module's own names, as ``"0.weight"``.
+    """A network made by :func:`from_torch`, used like :class:`MLP`.
+
+    Parameters have the module's own names, as ``"0.weight"``.
 
     Attributes
     ----------
     shapes : dict
         The shape of each parameter by name, in sorted order of names.
     symmetry : Symmetry
-        The units that may be exchanged, verified; a group is called after the first layer that it moves.
+        The units that may be exchanged, verified; a group is called after the first layer that it
+        moves.
     input_shape : tuple
         The shape of one datum's input.
     output_shape : tuple
         The shape of one datum's output.
     notes : tuple of str
-        What keeps units in place, besides inputs and outputs: operations not analysed, fixed data, unused parameters.
+        What keeps units in place, besides inputs and outputs: operations not analysed, fixed data,
+        unused parameters.
     travelling : tuple of str
         The BatchNorm statistics that count as parameters.
     """
@@ -87,116 +99,123 @@ class TorchNetwork:
 
     @property
     def params(self) -> dict:
-        """The weights that the module had when it was traced, as arrays of JAX's default float type."""
+        """The weights of the module when it was traced, as arrays of JAX's default float type."""
         return {name: jnp.asarray(self._values[name], float) for name in self.shapes}
 
     def init(self, key) -> dict:
-        """Random weights: N(0, 1 / fan-in) for matrices and kernels, N(0, 1) times 0.1 for vectors, exp of that for scales of a norm."""
-        return self._from_noise(
-            {
-                name: jax.random.normal(jax.random.fold_in(key, i), shape)
-                for i, (name, shape) in enumerate(self.shapes.items())
-            }
-        )
+        """Random weights.
+
+        N(0, 1 / fan-in) for matrices and kernels, N(0, 1) times 0.1 for vectors, exp of that for
+        scales of a norm. Raises ValueError unless `key` is one JAX key.
+        """
+        if key is None:
+            raise expected("key", "one JAX key", None, "pass for example jax.random.key(0)")
+        key, noise = as_key(key), {}
+        for index, (name, shape) in enumerate(self.shapes.items()):
+            noise[name] = jax.random.normal(jax.random.fold_in(key, index), shape)
+        return self._from_noise(noise)
 
     def _from_noise(self, noise):
-        scales = {
-            a.name
-            for s in self._steps
-            if s.op in ("batch_norm", "layer_norm")
-            for k, a in _bound(s).items()
-            if k in ("weight", "running_var") and a
-        }
-        out = {}
+        positive, out = self._scales(), {}
         for name, shape in self.shapes.items():
-            if name in scales:
-                out[name] = jnp.exp(0.1 * noise[name])  # positive, as a variance must be
+            if name in positive:
+                out[name] = jnp.exp(0.1 * noise[name])  # as a variance must be
             else:
-                out[name] = noise[name] * (
-                    0.1 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
-                )
+                scale = 0.1 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
+                out[name] = noise[name] * scale
         return out
 
-    def apply(self, params: dict, x) -> jax.Array:
-        """The module's forward pass in eval mode, shape ``(N, *output_shape)``, for inputs of shape ``(N, *input_shape)``.
+    def _scales(self) -> set:
+        """The names of the scales and variances of norms."""
+        scales = set()
+        for step in self._steps:
+            if step.op in NORMS:
+                arguments = _bound(step)
+                given = [arguments.get(name) for name in ("weight", "running_var")]
+                scales |= {ref.name for ref in given if ref}
+        return scales
 
-        Raises ValueError when x or a parameter has the wrong shape.
+    def apply(self, params: dict, x) -> jax.Array:
+        """The module's forward pass in eval mode, shape ``(N, *output_shape)``.
+
+        Inputs have shape ``(N, *input_shape)``. Raises ValueError when x or a parameter has the
+        wrong shape.
         """
-        x = jnp.asarray(x)
+        x = as_numbers("x", x)
         if x.ndim == 0 or x.shape[1:] != self.input_shape:
             sizes = ", ".join(map(str, self.input_shape))
-            raise ValueError(
-                f"x: expected shape (N, {sizes}), got {x.shape}; reshape it, for example x.reshape(-1, {sizes})"
-            )
+            remedy = f"reshape it, for example x.reshape(-1, {sizes})"
+            raise expected("x", f"shape (N, {sizes})", x.shape, remedy)
         self._check(params)
-        return self._run(
-            params,
-            {
-                k: jnp.asarray(v, float if v.dtype.kind == "f" else None)
-                for k, v in self._data.items()
-            },
-            x,
-        )
+        data = {}
+        for name, value in self._data.items():
+            data[name] = jnp.asarray(value, float if value.dtype.kind == "f" else None)
+        return self._run(params, data, x)
 
     def to_torch(self, params: dict) -> dict:
         """One set of weights as a state_dict, buffers included, for ``module.load_state_dict``.
 
-        The module's own dtype is kept. The network is the module in eval mode: call ``module.eval()`` to predict.
+        The module's own dtype is kept. The network is the module in eval mode: call
+        ``module.eval()`` to predict.
         """
         torch = needs("torch", "torch", "to_torch")
         self._check(params)
-        names = {
-            id(t): name
-            for name, t in (*self._module.named_parameters(), *self._module.named_buffers())
-        }
+        tensors = (*self._module.named_parameters(), *self._module.named_buffers())
+        names = {id(tensor): name for name, tensor in tensors}
         out = {}
         for key, value in self._module.state_dict(keep_vars=True).items():
             name = names.get(id(value), key)  # a shared parameter has several keys
-            out[key] = (
-                torch.tensor(np.array(params[name]), dtype=value.dtype)
-                if name in params
-                else copy.deepcopy(value)
-            )
+            if name in params:
+                out[key] = torch.tensor(np.array(params[name]), dtype=value.dtype)
+            else:
+                out[key] = copy.deepcopy(value)
         return out
 
     def predict_torch(self, samples: dict, x):
-        """The PyTorch module's outputs for each of `samples`, arrays ``(num, *shape)``: a tensor ``(num, N, *output_shape)``.
+        """The PyTorch module's outputs for each of `samples`, arrays ``(num, *shape)``.
 
-        One call of ``torch.func.functional_call`` under ``torch.func.vmap``; `x` has shape ``(N, *input_shape)``.
+        A tensor ``(num, N, *output_shape)``, by one call of ``torch.func.functional_call`` under
+        ``torch.func.vmap``; `x` has shape ``(N, *input_shape)``.
         """
         torch = needs("torch", "torch", "predict_torch")
         self._check(samples, lead=1)
         dtype = next(self._module.parameters()).dtype
         samples = {name: torch.tensor(np.array(samples[name]), dtype=dtype) for name in self.shapes}
         x = torch.as_tensor(np.array(x), dtype=dtype)
+
+        def outputs(weights):
+            return torch.func.functional_call(self._module, weights, (x,))
+
         with torch.no_grad():
-            return torch.func.vmap(lambda w: torch.func.functional_call(self._module, w, (x,)))(
-                samples
-            )
+            return torch.func.vmap(outputs)(samples)
 
     def _check(self, params, lead: int = 0):
+        """ValueError unless each parameter has its shape, after `lead` axes of draws."""
+        if not isinstance(params, dict):
+            remedy = "pass a dict, as net.init(key) returns"
+            raise expected("params", "a dict of named arrays", described(params), remedy)
         for name, shape in self.shapes.items():
-            if name not in params or jnp.shape(params[name])[lead:] != shape:
-                got = jnp.shape(params[name]) if name in params else "no such parameter"
-                wanted = (
-                    f"shape (num, *{shape}), one set of weights a row" if lead else f"shape {shape}"
-                )
-                raise ValueError(
-                    f"params[{name!r}]: expected {wanted}, got {got}; pass weights of this network{'' if lead else ', one set at a time'}"
-                )
+            got = "no such parameter"
+            if name in params:
+                got = as_numbers(f"params[{name!r}]", params[name]).shape
+                if got[lead:] == shape and len(got) == lead + len(shape):
+                    continue
+            wanted, remedy = f"shape {shape}", "pass weights of this network, one set at a time"
+            if lead:
+                wanted = f"shape (num, *{shape}), one set of weights a row"
+                remedy = "pass weights of this network"
+            raise expected(f"params[{name!r}]", wanted, got, remedy)
 
     def _run(self, params, data, x):
-        env = {}
+        env = {"": x}
         look = {"node": env, "weight": params, "data": data}
-        env[""] = x
         for step in self._steps:
             args, kwargs = fill((step.args, step.kwargs), lambda ref: look[ref.kind][ref.name])
             try:
                 env[step.name] = step.function(*args, **kwargs)
             except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"module: node {step.name!r} ({step.op}): {error}; {WAY_ROUND}"
-                ) from error
+                where = f"module: node {step.name!r} ({step.op})"
+                raise ValueError(f"{where}: {error}; {WAY_ROUND}") from error
         return env[self._output.name]
 
 

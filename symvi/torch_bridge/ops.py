@@ -1,8 +1,8 @@
-"""What :func:`symvi.from_torch` understands: each PyTorch operation as a JAX function and as a rule for unit labels.
+"""What :func:`symvi.from_torch` understands: each operation as a JAX function and as a label rule.
 
-``OPS[name]`` is a pair. The function takes arrays and PyTorch's own arguments; the rule takes ``(labels, shape of the
-result, *the same arguments)`` with a :class:`Traced` in place of each tensor, and returns the result's. Rows of the first
-axis of whatever depends on the input are data.
+``OPS[name]`` is a pair. The function takes arrays and PyTorch's own arguments; the rule takes
+``(labels, shape of the result, *the same arguments)`` with a :class:`Traced` in place of each
+tensor, and returns the result's. Rows of the first axis of whatever depends on the input are data.
 """
 
 from __future__ import annotations
@@ -75,11 +75,28 @@ def together(labels, shape, *args, **kwargs):
 UNARY = {
     **dict.fromkeys(("identity", "contiguous", "clone"), lambda x: x),
     "detach": jax.lax.stop_gradient,
-    "relu": jax.nn.relu, "relu6": jax.nn.relu6, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "silu": jax.nn.silu, "mish": jax.nn.mish, "selu": jax.nn.selu,
-    "softsign": jax.nn.soft_sign, "logsigmoid": jax.nn.log_sigmoid, "hardswish": lambda x: x * jnp.clip(x + 3, 0, 6) / 6, "hardsigmoid": lambda x: jnp.clip(x + 3, 0, 6) / 6,
-    "tanhshrink": lambda x: x - jnp.tanh(x), "sin": jnp.sin, "cos": jnp.cos, "exp": jnp.exp, "log": jnp.log, "sqrt": jnp.sqrt, "abs": jnp.abs, "neg": jnp.negative,
-    "square": jnp.square, "erf": jax.scipy.special.erf,
-}  # fmt: skip
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "mish": jax.nn.mish,
+    "selu": jax.nn.selu,
+    "softsign": jax.nn.soft_sign,
+    "logsigmoid": jax.nn.log_sigmoid,
+    "hardswish": lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
+    "hardsigmoid": lambda x: jnp.clip(x + 3, 0, 6) / 6,
+    "tanhshrink": lambda x: x - jnp.tanh(x),
+    "sin": jnp.sin,
+    "cos": jnp.cos,
+    "exp": jnp.exp,
+    "log": jnp.log,
+    "sqrt": jnp.sqrt,
+    "abs": jnp.abs,
+    "neg": jnp.negative,
+    "square": jnp.square,
+    "erf": jax.scipy.special.erf,
+}
 for _name, _function in UNARY.items():
     op(keep, _name)(lambda x, inplace=False, function=_function: function(x))
 
@@ -315,39 +332,53 @@ def pin_rule(labels, shape, *args, **kwargs):
     return Traced([labels.fresh(n, pinned=True) for n in shape], True)
 
 
-ALIASES = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "truediv": "div", "subtract": "sub", "multiply": "mul", "divide": "div",
-           "absolute": "abs", "negative": "neg", "swapaxes": "transpose", "clip": "clamp", "special_erf": "erf"}  # fmt: skip
+ALIASES = {
+    "iadd": "add",
+    "isub": "sub",
+    "imul": "mul",
+    "itruediv": "div",
+    "truediv": "div",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "absolute": "abs",
+    "negative": "neg",
+    "swapaxes": "transpose",
+    "clip": "clamp",
+    "special_erf": "erf",
+}
 
 # Layer classes: operation, tensors and settings that it takes from the module by name.
 _CONV = (("weight", "bias"), ("stride", "padding", "dilation", "groups", "padding_mode"))
 _NORM = (("running_mean", "running_var", "weight", "bias"), ("eps",))
+_MAX = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_AVERAGE = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 _PLAIN = (
-    "ReLU",
-    "ReLU6",
-    "Tanh",
-    "Sigmoid",
-    "SiLU",
-    "Mish",
-    "SELU",
-    "Softsign",
-    "LogSigmoid",
-    "Hardswish",
-    "Hardsigmoid",
-    "Tanhshrink",
+    *("ReLU", "ReLU6", "Tanh", "Sigmoid", "SiLU", "Mish", "SELU", "Softsign", "LogSigmoid"),
+    *("Hardswish", "Hardsigmoid", "Tanhshrink"),
 )
+_OFF = ("Identity", "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout")  # in eval mode
 MODULES = {
     "Linear": ("linear", ("weight", "bias"), ()),
-    "Conv1d": ("conv1d", *_CONV), "Conv2d": ("conv2d", *_CONV),
-    "BatchNorm1d": ("batch_norm", *_NORM), "BatchNorm2d": ("batch_norm", *_NORM),
+    "Conv1d": ("conv1d", *_CONV),
+    "Conv2d": ("conv2d", *_CONV),
+    "BatchNorm1d": ("batch_norm", *_NORM),
+    "BatchNorm2d": ("batch_norm", *_NORM),
     "LayerNorm": ("layer_norm", ("weight", "bias"), ("normalized_shape", "eps")),
-    **{f"MaxPool{k}d": (f"max_pool{k}d", (), ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")) for k in (1, 2)},
-    "AvgPool1d": ("avg_pool1d", (), ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
-    "AvgPool2d": ("avg_pool2d", (), ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")),
+    **{f"MaxPool{k}d": (f"max_pool{k}d", (), _MAX) for k in (1, 2)},
+    "AvgPool1d": ("avg_pool1d", (), _AVERAGE),
+    "AvgPool2d": ("avg_pool2d", (), (*_AVERAGE, "divisor_override")),
     **{f"AdaptiveAvgPool{k}d": (f"adaptive_avg_pool{k}d", (), ("output_size",)) for k in (1, 2)},
-    "Flatten": ("flatten", (), ("start_dim", "end_dim")), "Unflatten": ("unflatten", (), ("dim", "unflattened_size")),
-    **{name: ("identity", (), ()) for name in ("Identity", "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout")},
+    "Flatten": ("flatten", (), ("start_dim", "end_dim")),
+    "Unflatten": ("unflatten", (), ("dim", "unflattened_size")),
+    **{name: ("identity", (), ()) for name in _OFF},
     **{name: (name.lower(), (), ()) for name in _PLAIN},
-    "GELU": ("gelu", (), ("approximate",)), "ELU": ("elu", (), ("alpha",)), "CELU": ("celu", (), ("alpha",)), "LeakyReLU": ("leaky_relu", (), ("negative_slope",)),
-    "Hardtanh": ("hardtanh", (), ("min_val", "max_val")), "Softplus": ("softplus", (), ("beta", "threshold")),
-    "Softmax": ("softmax", (), ("dim",)), "LogSoftmax": ("log_softmax", (), ("dim",)),
-}  # fmt: skip
+    "GELU": ("gelu", (), ("approximate",)),
+    "ELU": ("elu", (), ("alpha",)),
+    "CELU": ("celu", (), ("alpha",)),
+    "LeakyReLU": ("leaky_relu", (), ("negative_slope",)),
+    "Hardtanh": ("hardtanh", (), ("min_val", "max_val")),
+    "Softplus": ("softplus", (), ("beta", "threshold")),
+    "Softmax": ("softmax", (), ("dim",)),
+    "LogSoftmax": ("log_softmax", (), ("dim",)),
+}

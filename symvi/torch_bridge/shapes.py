@@ -1,4 +1,4 @@
-"""Operations of :func:`symvi.from_torch` that rearrange or reduce axes; see :mod:`symvi.torch_ops`."""
+"""Operations of :func:`symvi.from_torch` that rearrange or reduce axes; see `ops`."""
 
 from __future__ import annotations
 

@@ -1,14 +1,20 @@
-"""Which units of a traced network may be exchanged: labels of entries, tied by the operations that relate them.
+"""Which units of a traced network may be exchanged.
+
+Entries have labels, tied by the operations that relate them.
 
 Every axis of every tensor carries a label (a *cell*) for each of its entries.
 
-1. An operation that reads entries together (adds them, multiplies a feature by its weight) *ties* their cells: whoever
-   exchanges one must exchange the others. Cells tied together, directly or not, are one unit.
-2. Inputs, outputs, positions of an image and whatever an operation treats one by one are *pinned*: nothing moves them.
-3. Colours tell the roles of cells apart: at first the axis a cell stands on, then, round after round, the ties it has
-   and the colours of the cells it is tied to (colour refinement, Weisfeiler and Leman 1968). Pinned cells all differ.
-4. Two units are exchangeable if they have the same colours, each once: then cells of equal colour correspond, a tie of
-   one unit has its image among the ties of the other, and every operation commutes with the exchange.
+1. An operation that reads entries together (adds them, multiplies a feature by its weight) *ties*
+   their cells: whoever exchanges one must exchange the others. Cells tied together, directly or
+   not, are one unit.
+2. Inputs, outputs, positions of an image and whatever an operation treats one by one are *pinned*:
+   nothing moves them.
+3. Colours tell the roles of cells apart: at first the axis a cell stands on, then, round after
+   round, the ties it has and the colours of the cells it is tied to (colour refinement, Weisfeiler
+   and Leman 1968). Pinned cells all differ.
+4. Two units are exchangeable if they have the same colours, each once: then cells of equal colour
+   correspond, a tie of one unit has its image among the ties of the other, and every operation
+   commutes with the exchange.
 """
 
 from __future__ import annotations
@@ -32,19 +38,14 @@ class Labels:
     """Cells, their ties and what was pinned. Cell 0 stands for all that does not move."""
 
     def __init__(self):
-        self.parent, self.kind, self.ties, self.slots, self.notes, self.kinds = (
-            [0],
-            [0],
-            [],
-            {},
-            [],
-            0,
-        )
+        self.parent, self.kind, self.kinds = [0], [0], 0
+        self.ties, self.slots, self.notes = [], {}, []
 
     def fresh(self, size: int, pinned: bool = False, kinds=None) -> np.ndarray:
-        """Cells of one new axis, shape ``(size,)``. An axis of one entry is pinned: it has nothing to exchange.
+        """Cells of one new axis, shape ``(size,)``.
 
-        `kinds` are whole numbers that tell entries apart from the start (values of fixed data).
+        An axis of one entry is pinned: it has nothing to exchange. `kinds` are whole numbers that
+        tell entries apart from the start (values of fixed data).
         """
         cells = np.arange(len(self.parent), len(self.parent) + size)
         self.parent += [0] * size if pinned or size == 1 else cells.tolist()
@@ -54,28 +55,24 @@ class Labels:
         return cells
 
     def weight(self, name: str, shape: tuple) -> list:
-        """The axes of a parameter: the same cells at each use, so that a shared layer keeps its units."""
+        """The axes of a parameter: the same cells at each use, as a shared layer has."""
         if name not in self.slots:
             self.slots[name] = [self.fresh(size) for size in shape]
         return self.slots[name]
 
     def data(self, name: str, value: np.ndarray) -> list:
-        """The axes of a fixed buffer, which is data: entries of different value are never exchanged."""
-        long = [axis for axis, size in enumerate(value.shape) if size > 1]
-        constant = value.size > 0 and bool((value == value.flat[0]).all())
-        kinds = np.unique(value.ravel(), return_inverse=True)[1] if len(long) == 1 else None
-        if not constant:
-            self.notes.append(
-                f"buffer {name!r} is fixed data with {len(np.unique(value))} different values over shape {value.shape}: it keeps units with different values apart"
-            )
-        return [
-            self.fresh(
-                size,
-                pinned=not constant and len(long) > 1,
-                kinds=kinds if size > 1 and len(long) == 1 else None,
-            )
-            for size in value.shape
-        ]
+        """The axes of a fixed buffer, which is data: different values are never exchanged."""
+        if value.size == 0 or (value == value.flat[0]).all():
+            return [self.fresh(size) for size in value.shape]
+        distinct, kinds = np.unique(value.ravel(), return_inverse=True)
+        self.notes.append(
+            f"buffer {name!r} is fixed data with {len(distinct)} different values over shape "
+            f"{value.shape}: it keeps units with different values apart"
+        )
+        if sum(size > 1 for size in value.shape) > 1:
+            return [self.fresh(size, pinned=True) for size in value.shape]
+        # one long axis: its entries are told apart by their values
+        return [self.fresh(size, kinds=kinds if size > 1 else None) for size in value.shape]
 
     def root(self, cell: int) -> int:
         while self.parent[cell] != cell:
@@ -95,7 +92,10 @@ class Labels:
             self._join(c, 0)
 
     def tie(self, *axes, context: tuple = ()) -> None:
-        """Entry i of each of the `axes` goes with entry i of the others; `context` are pinned cells that tell ties apart."""
+        """Entry i of each of the `axes` goes with entry i of the others.
+
+        `context` are pinned cells that tell ties apart.
+        """
         for cells in zip(*axes, strict=True):
             for other in cells[1:]:
                 self._join(cells[0], other)
@@ -125,7 +125,26 @@ class Labels:
         return colours
 
     def symmetry(self) -> Symmetry:
-        """One unit group for each set of exchangeable units that move a weight, in the order of their first appearance."""
+        """One unit group for each set of exchangeable units that move a weight.
+
+        In the order of their first appearance.
+        """
+        sets, ambiguous = self._alike()
+        if ambiguous:
+            self.notes.append(
+                f"{ambiguous} units hold entries that cannot be told apart (as in x + flip(x)) "
+                "and are left alone"
+            )
+        groups = [(units, self._axes(units)) for units in sets]
+        return Symmetry(
+            tuple(UnitGroup(name, len(units), axes) for name, units, axes in _named(groups))
+        )
+
+    def _alike(self) -> tuple:
+        """Sets of exchangeable units, and the number of units with two cells of one colour.
+
+        A set is an array of cells ``(size, k)`` with equal colours in each column.
+        """
         roots = np.array([self.root(c) for c in range(len(self.parent))])
         colours = self._colours(roots == 0)
         order = np.lexsort((colours, roots))
@@ -137,40 +156,24 @@ class Labels:
                 alike.setdefault(signature.tobytes(), []).append(unit)
             else:
                 ambiguous += 1
-        if ambiguous:
-            self.notes.append(
-                f"{ambiguous} units hold entries that cannot be told apart (as in x + flip(x)) and are left alone"
-            )
-        sets = sorted(
-            (sorted(units, key=min) for units in alike.values() if len(units) > 1),
-            key=lambda units: units[0].min(),
-        )
-        groups = [self._group(np.array(units)) for units in sets]
-        return Symmetry(
-            tuple(UnitGroup(name, len(units), axes) for name, units, axes in _named(groups))
-        )
+        sets = [sorted(units, key=min) for units in alike.values() if len(units) > 1]
+        sets.sort(key=lambda units: units[0].min())
+        return [np.array(units) for units in sets], ambiguous
 
-    def _group(self, units):
-        """The axes that `units` (cells (size, k) with equal colours in each column) own."""
+    def _axes(self, units) -> tuple:
+        """Where `units` (cells (size, k) with equal colours in each column) stand in weights."""
         column = {int(cell): (i, j) for i, row in enumerate(units) for j, cell in enumerate(row)}
         axes = []
         for name, slots in self.slots.items():
             for axis, cells in enumerate(slots):
-                where = [
-                    (*column[c], index) for index, c in enumerate(cells.tolist()) if c in column
-                ]
-                if where:
-                    wanted = [
-                        j for i, j, _ in where if i == 0
-                    ]  # columns in the order of the first unit's indices
-                    found = {(i, j): index for i, j, index in where}
-                    places = tuple(tuple(found[i, j] for j in wanted) for i in range(len(units)))
-                    axes.append(
-                        (name, axis)
-                        if places == tuple((i,) for i in range(len(cells)))
-                        else (name, axis, places)
-                    )
-        return units, tuple(axes)
+                found = {column[c]: at for at, c in enumerate(cells.tolist()) if c in column}
+                if not found:
+                    continue
+                wanted = [j for i, j in found if i == 0]  # in the order of the first unit's indices
+                places = tuple(tuple(found[i, j] for j in wanted) for i in range(len(units)))
+                whole = places == tuple((i,) for i in range(len(cells)))
+                axes.append((name, axis) if whole else (name, axis, places))
+        return tuple(axes)
 
 
 def _named(groups):

@@ -396,7 +396,7 @@ def test_renamed_groups_of_two_networks_act_on_one_dict():
         "noise.W2",
     }
     assert symvi.Symmetry() + mean.symmetry == mean.symmetry
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(ValueError, match=r"other: expected a symvi.Symmetry, got .*; add the sym"):
         both + mean
 
 
