@@ -176,7 +176,7 @@ def test_two_axes_of_a_weight_never_move_away(kind, signed):
     aligned = align(samples, reference, symmetry)
     before, after = squared_distance(samples, reference), squared_distance(aligned, reference)
     assert np.all(after <= before)
-    assert (after < before - 1e-6).mean() > 0.8
+    assert (after < before - 1e-6).mean() > 0.6  # of draws that are no copies: a local optimum
     again = align(aligned, reference, symmetry)
     assert all(np.array_equal(aligned[k], again[k]) for k in aligned)
     if kind == "residual":

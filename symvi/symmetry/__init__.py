@@ -1,7 +1,8 @@
 """The symmetry group of a network: units that may be exchanged, and where their weights stand."""
 
 from symvi.symmetry.axis import Axis
-from symvi.symmetry.element import Element, swap
+from symvi.symmetry.element import Element
+from symvi.symmetry.exchange import swap
 from symvi.symmetry.group import Symmetry
 from symvi.symmetry.units import UnitGroup
 

@@ -255,6 +255,7 @@ def test_infonce_and_exact_work_for_a_weight_moved_on_both_axes():
 def test_prior_must_be_equal_over_places():
     class Net:
         widths, symmetry, shapes = (1, 2), SKIP, SHAPES["skip"][1]
+        init = apply = None
 
     scale = dict.fromkeys(Net.shapes, 1.0)
     symvi.BNN(Net(), symvi.Gaussian(0.1), {**scale, "C": np.array([5.0, 1.0, 1.0, 1.0, 7.0])})
