@@ -65,10 +65,10 @@ class UnitNormal(MeanField):
     def variance(self) -> dict:
         """Var[w] of each weight: the diagonal of S (1 + N)(1 + N)^T S within a unit."""
         out = super().variance()
-        for group in self.symmetry.groups:
-            given_before = self.symmetry.own_units(out, group.name)
-            shared = 1 + (self.unit_lower(group.name) ** 2).sum(-1)
-            out = self.symmetry.with_own_units(out, given_before * shared, group.name)
+        for name, lower in self.lower.items():
+            given_before = self.symmetry.own_units(out, name)
+            shared = 1 + (jnp.tril(lower, -1) ** 2).sum(-1)
+            out = self.symmetry.with_own_units(out, given_before * shared, name)
         return out
 
     def unit_log_density(self, units, name: str | None = None) -> jax.Array:
