@@ -1,15 +1,17 @@
-r"""Reverse KL of one Gaussian to two equal Gaussians: when does the optimum sit on a mode, and when between the two?
+r"""Reverse KL of one Gaussian to two equal Gaussians: is the optimum on a mode, or between?
 
-The target is p = 1/2 N(0, s^2 I) + 1/2 N(alpha u, s^2 I) with a unit vector u (Gelberg et al. 2024, section 3); q is a
-Gaussian with independent coordinates. With t = u . w,
+The target is p = 1/2 N(0, s^2 I) + 1/2 N(alpha u, s^2 I) with a unit vector u (Gelberg et al. 2024,
+section 3); q is a Gaussian with independent coordinates. With t = u . w,
 
     log p(w) = log N(w; 0, s^2 I) - log 2 + softplus((alpha t - alpha^2 / 2) / s^2),
 
-so only the law of t is needed, and t is Gaussian under q. If u spreads evenly over r coordinates (u_i = r^-1/2), the
-best q has mean m u, standard deviation sigma on those r coordinates and s on all others, whatever the dimension.
+so only the law of t is needed, and t is Gaussian under q. If u spreads evenly over r coordinates
+(u_i = r^-1/2), the best q has mean m u, standard deviation sigma on those r coordinates and s on
+all others, whatever the dimension.
 In units of s (s = 1):
 
-    KL(m, sigma) = -r log sigma + (m^2 + r (sigma^2 - 1)) / 2 + log 2 - E softplus(alpha t - alpha^2 / 2),  t ~ N(m, sigma^2).
+    KL(m, sigma) = -r log sigma + (m^2 + r (sigma^2 - 1)) / 2 + log 2
+                   - E softplus(alpha t - alpha^2 / 2),    t ~ N(m, sigma^2).
 """
 
 from __future__ import annotations
@@ -25,14 +27,18 @@ from scipy.optimize import brentq, minimize, root
 
 from symvi.checks import one_of, positive_int, seed_to_key
 
-# The trapezoidal rule for an expectation over N(0, 1): spectrally accurate for softplus at this spacing.
+# The trapezoidal rule for an expectation over N(0, 1): spectrally accurate for softplus at this
+# spacing.
 _Z = np.linspace(-10, 10, 2001)
 _W = np.exp(-0.5 * _Z**2)
 _W /= _W.sum()
 
 
 class Optimum(NamedTuple):
-    """A local optimum: mean `m` of t and standard deviation `sigma` in units of s, and the reverse KL `value` in nats."""
+    """A local optimum.
+
+    Mean `m` of t and standard deviation `sigma` in units of s, and the reverse KL `value` in nats.
+    """
 
     m: float
     sigma: float
@@ -75,7 +81,8 @@ def optimum(alpha: float, *, start: str = "mode", coordinates: int = 1) -> Optim
     alpha : float
         Distance between the modes in units of s, > 0.
     start : "mode" or "midpoint"
-        The first component itself, or the best q whose mean is half-way, which symmetry makes a stationary point.
+        The first component itself, or the best q whose mean is half-way, which symmetry makes a
+        stationary point.
     coordinates : int
         r, over how many coordinates the displacement is spread.
 
@@ -88,7 +95,8 @@ def optimum(alpha: float, *, start: str = "mode", coordinates: int = 1) -> Optim
     positive_int("coordinates", coordinates)
     if not (np.isscalar(alpha) and np.isfinite(alpha) and alpha > 0):
         raise ValueError(
-            f"alpha: expected a positive number, got {alpha!r}; pass the distance between the modes divided by s"
+            f"alpha: expected a positive number, got {alpha!r}; "
+            "pass the distance between the modes divided by s"
         )
     if start == "midpoint":
         log_sigma = brentq(
@@ -118,9 +126,10 @@ def optimum(alpha: float, *, start: str = "mode", coordinates: int = 1) -> Optim
 
 
 def basin_threshold() -> float:
-    """alpha / s at which a mode basin appears when one coordinate separates the modes (r = 1): a fold.
+    """alpha / s at which a mode basin appears when one coordinate separates the modes (r = 1).
 
-    There a minimum and a saddle meet: the gradient and the determinant of the Hessian vanish together.
+    A fold: a minimum and a saddle meet there, and the gradient and the determinant of the Hessian
+    vanish together.
     """
 
     def equations(z):
@@ -133,18 +142,24 @@ def basin_threshold() -> float:
 
 
 def switch_threshold() -> float:
-    """alpha / s at which the global optimum moves from the midpoint to a mode when r = 1: equal values, both minima."""
+    """alpha / s at which the global optimum moves from the midpoint to a mode when r = 1.
+
+    Equal values, both minima.
+    """
     return brentq(
         lambda a: optimum(a).value - optimum(a, start="midpoint").value, 5.0, 6.5, xtol=1e-9
     )
 
 
 def midpoint_threshold(coordinates: float) -> float:
-    r"""alpha / s at which the midpoint stops being a minimum, for a displacement spread over r coordinates.
+    r"""alpha / s at which the midpoint stops being a minimum.
 
-    At the midpoint, t - alpha/2 ~ N(0, sigma^2) and B = alpha^2 E logistic'(alpha (t - alpha/2)) decides both directions:
-    the slope in sigma vanishes when r (1 - 1/sigma^2) = B, the curvature in m is 1 - B. So the midpoint turns into a saddle
-    at B = 1 with sigma^2 = r / (r - 1). Infinite for r = 1: there the midpoint stays a minimum for every alpha.
+    For a displacement spread over r coordinates.
+
+    At the midpoint, t - alpha/2 ~ N(0, sigma^2) and B = alpha^2 E logistic'(alpha (t - alpha/2))
+    decides both directions: the slope in sigma vanishes when r (1 - 1/sigma^2) = B, the curvature
+    in m is 1 - B. So the midpoint turns into a saddle at B = 1 with sigma^2 = r / (r - 1). Infinite
+    for r = 1: there the midpoint stays a minimum for every alpha.
 
     Parameters
     ----------
@@ -153,7 +168,8 @@ def midpoint_threshold(coordinates: float) -> float:
     """
     if not coordinates >= 1:
         raise ValueError(
-            f"coordinates: expected a number >= 1, got {coordinates!r}; count the coordinates in which the modes differ"
+            f"coordinates: expected a number >= 1, got {coordinates!r}; "
+            "count the coordinates in which the modes differ"
         )
     if coordinates == 1:
         return float("inf")
@@ -209,7 +225,9 @@ def monte_carlo(
     learning_rate: float = 1e-2,
     seed: int = 0,
 ) -> tuple:
-    """Fit q by stochastic gradients as the paper did: reparametrised draws, Adam, one fit for each alpha, all at once.
+    """Fit q by stochastic gradients as the paper did.
+
+    Reparametrised draws, Adam, one fit for each alpha, all at once.
 
     Parameters
     ----------

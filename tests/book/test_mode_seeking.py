@@ -1,4 +1,7 @@
-"""Reverse KL of a Gaussian to two equal Gaussians: quadrature against closed forms, grids and sampling; thresholds against their equations."""
+"""Reverse KL of a Gaussian to two equal Gaussians, and its thresholds.
+
+Quadrature against closed forms, grids and sampling; thresholds against their equations.
+"""
 
 import jax
 import numpy as np
@@ -15,7 +18,7 @@ MIDPOINT = {2: 3.742, 3: 3.345, 4: 3.207, 8: 3.045, np.inf: 2.922}
 
 
 def naive_kl(m, sigma, alpha, r):
-    """KL(q || p) in nats on a grid over all r displaced coordinates (r = 1 or 2), from the densities themselves."""
+    """KL(q || p) in nats on a grid over all r displaced coordinates (r = 1 or 2)."""
     z = np.linspace(-9, 9, 601)
     grids = np.meshgrid(*[z] * r, indexing="ij")
     w = [m / r**0.5 + sigma * g for g in grids]
@@ -189,7 +192,7 @@ def test_monte_carlo_with_the_displacement_spread_over_all_coordinates():
         ),
         (lambda: ms.monte_carlo([3.0], steps=0), "steps: expected a whole number >= 1, got 0"),
         (lambda: ms.monte_carlo([3.0], start="left"), "start: expected one of"),
-        (lambda: ms.monte_carlo([3.0], seed=0.5), "seed: expected an int, got float"),
+        (lambda: ms.monte_carlo([3.0], seed=0.5), "seed: expected an int >= 0, got 0.5"),
     ],
 )
 def test_bad_input_says_what_was_expected(call, message):
