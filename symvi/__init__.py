@@ -45,8 +45,11 @@ from symvi.truth.convergence import convergence
 from symvi.truth.evidence import log_evidence
 from symvi.truth.nuts import GridPosterior, grid_posterior, nuts  # noqa: F401
 from symvi.truth.references import reference_model, reference_posterior
-from symvi.vi.fit import Fit, Monitor, elbo, fit, predict  # noqa: F401
 from symvi.vi.guide import AutoSymmetrizedNormal
+from symvi.vi.objective import elbo
+from symvi.vi.record import Fit
+from symvi.vi.stored import load
+from symvi.vi.training import fit
 
 if TYPE_CHECKING:  # what __getattr__ below imports when it is first asked for
     from symvi import book, torch_bridge  # noqa: F401
@@ -82,6 +85,7 @@ __all__ = [
     "from_torch",
     "grid_posterior",
     "information",
+    "load",
     "log_evidence",
     "mean_interval",
     "nuts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import jax
@@ -9,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jax.flatten_util import ravel_pytree
 
 from symvi.checks import as_key, as_numbers, described, expected, is_finite
 from symvi.likelihoods import Likelihood, check_law
@@ -75,24 +75,40 @@ class BNN:
 
     def init(self, key) -> dict:
         """Random starting values: the network's own initialiser, and the prior means of the likelihood's parameters."""
-        start = dict(self.net.init(key))
-        for name, value in self._own_starts.items():
-            start[name] = jnp.asarray(value, float)
-        return dict(sorted(start.items()))
+        return dict(sorted({**self.net.init(key), **self.own_starts()}.items()))
+
+    def prior_scales(self) -> dict:
+        """The prior standard deviation of every weight: arrays of the network's shapes."""
+        return dict(self._scales)
+
+    def own_starts(self) -> dict:
+        """Where the likelihood's own parameters start: their prior means, or 0 where there is none."""
+        return {name: jnp.asarray(value, float) for name, value in self._own_starts.items()}
 
     def ravel(self, params: dict) -> jax.Array:
         """All parameters as one vector ``(num_weights,)``, in sorted order of names."""
-        return ravel_pytree({name: params[name] for name in self.shapes})[0]
+        return jnp.concatenate([jnp.ravel(params[name]) for name in self.shapes])
 
     def unravel(self, vector) -> dict:
         """The parameters that :meth:`ravel` turned into `vector`. ValueError for a vector of another length."""
-        shapes = jax.eval_shape(self.init, jax.random.key(0))
-        zeros = {name: jnp.zeros(a.shape, a.dtype) for name, a in shapes.items()}
-        flat, unravel = ravel_pytree(zeros)
-        if jnp.shape(vector) != flat.shape:
-            wanted, got = f"all {flat.size} weights, shape {flat.shape}", jnp.shape(vector)
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        if jnp.shape(vector) != (sum(sizes),):
+            wanted, got = f"all {sum(sizes)} weights on one axis", f"shape {jnp.shape(vector)}"
             raise expected("vector", wanted, got, "pass what bnn.ravel returns")
-        return unravel(vector)
+        parts = jnp.split(jnp.asarray(vector), np.cumsum(sizes)[:-1])
+        pairs = zip(parts, self.shapes.items(), strict=True)
+        return {name: part.reshape(shape) for part, (name, shape) in pairs}
+
+    def check_params(self, params, argument: str = "params") -> None:
+        """ValueError, in the name of `argument`, unless `params` has the names and shapes of this model's parameters."""
+        found = {name: tuple(jnp.shape(value)) for name, value in params.items()}
+        wanted = {name: tuple(shape) for name, shape in self.shapes.items()}
+        if found != wanted:
+            names = sorted({*found, *wanted}, key=str)
+            wrong = [name for name in names if found.get(name) != wanted.get(name)]
+            got = f"{[found.get(name) for name in wrong]} for {wrong}"
+            text = f"the parameters of the model, shapes {[wanted.get(name) for name in wrong]}"
+            raise expected(argument, text, got, "pass parameters of this model")
 
     def sample_prior(self, key) -> dict:
         """One draw from the prior: a dict of arrays by name."""
@@ -169,6 +185,13 @@ class BNN:
         if x.shape[0] == 0:
             raise expected("x", "at least one row", f"shape {x.shape}", "pass the training data")
         return x, self.likelihood.check(y, x.shape[0], self.net.widths[-1])
+
+
+def check_model(bnn) -> None:
+    """ValueError unless `bnn` is a :class:`BNN`."""
+    if not isinstance(bnn, BNN):
+        remedy = "pass for example symvi.BNN(net, symvi.Gaussian())"
+        raise expected("bnn", "a BNN", described(bnn), remedy)
 
 
 def _check_network(net) -> None:

@@ -23,7 +23,7 @@ from symvi.draws import (
 from symvi.estimates import Estimate
 from symvi.likelihoods import Categorical
 from symvi.models import BNN
-from symvi.vi.fit import elbo
+from symvi.vi.objective import elbo
 
 PROJECTIONS = 200  # random directions of the sliced distance
 RESAMPLES = 20  # bootstrap samples for standard errors

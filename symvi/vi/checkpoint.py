@@ -1,20 +1,27 @@
-"""State of a long fit on disk: written whole or not at all, and read back bit for bit."""
+"""The state of a long fit on disk: read back bit for bit, and refused if anything it depends on has changed."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-import zipfile
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symvi.checks import expected
+from symvi.vi.archive import read_arrays, write_arrays
+
+FORMAT = 2  # of the file
+SOFTWARE = ("jax", "optax", "numpyro")
+ANEW = "delete the file to begin anew, or name another"
+
 
 def fingerprint(*parts) -> str:
-    """A hash of settings (by their repr) and arrays (by dtype, shape and bytes): what a checkpoint belongs to."""
+    """A hash of settings (by their repr) and arrays (by dtype, shape and bytes)."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, (np.ndarray, jax.Array)):
@@ -25,48 +32,87 @@ def fingerprint(*parts) -> str:
     return digest.hexdigest()
 
 
-def save(path, mark: str, state, **arrays) -> None:
-    """Write the pytree `state` and named `arrays` to `path` (NumPy's npz) in one step, under the fingerprint `mark`."""
-    leaves = {
-        f"leaf{i}": np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        for i, leaf in enumerate(jax.tree.leaves(state))
-    }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, mark=np.array(mark), **leaves, **arrays)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+def software() -> dict:
+    """The versions that the numbers of a fit depend on."""
+    import symvi
+
+    return {"symvi": symvi.__version__, **{name: version(name) for name in SOFTWARE}}
 
 
-def load(path, mark: str, like) -> tuple:
-    """The state (a pytree as `like`) and the dict of arrays in `path`. ValueError if it is damaged or has another fingerprint."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        found = str(arrays.pop("mark"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"checkpoint: expected a checkpoint of fit in {path}, got something else ({error}); delete the file to begin anew"
-        ) from error
-    if found != mark:
-        raise ValueError(
-            f"checkpoint: expected {path} to belong to this fit, got one of other settings, data or software; delete the file to begin anew, or name another"
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file with the state of a fit.
+
+    Attributes
+    ----------
+    path : Path
+    settings : dict
+        Name to text: all that must be equal for a fit to go on from the file. The number of steps is not among them.
+    """
+
+    path: Path
+    settings: dict
+
+    def save(self, state, losses, seen) -> None:
+        """Write the pytree `state`, the losses ``(restarts, done)`` so far and what was monitored, in one step."""
+        arrays = {f"leaf{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        settings = json.dumps({"format": FORMAT, **self.settings})
+        write_arrays(
+            self.path, {**arrays, "settings": settings, "losses": losses, "seen": np.array(seen)}
         )
-    first, tree = jax.tree.flatten(like)
-    leaves = [arrays.pop(f"leaf{i}") for i in range(len(first))]
-    return jax.tree.unflatten(
-        tree,
-        [
-            jax.random.wrap_key_data(new) if _is_key(old) else jnp.asarray(new)
-            for old, new in zip(first, leaves, strict=True)
-        ],
-    ), arrays
+
+    def load(self, like, steps: int) -> tuple:
+        """The stored ``(state, losses, seen)``, with the state as a pytree like `like`.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or of another kind, belongs to a fit with other settings, data or software (each that
+            differs is named), or has more than `steps` steps.
+        """
+        wanted = "a checkpoint of fit"
+        arrays = read_arrays(self.path, "checkpoint", wanted, ANEW)
+        try:
+            settings = dict(json.loads(str(arrays["settings"])))
+            first, tree = jax.tree.flatten(like)
+            self._check_settings(settings)
+            leaves = [_as_leaf(arrays[f"leaf{i}"], old) for i, old in enumerate(first)]
+            losses, seen = arrays["losses"], list(arrays["seen"])
+        except (KeyError, TypeError, json.JSONDecodeError):
+            got = "a file of another kind"
+            raise expected("checkpoint", f"{wanted} in {self.path}", got, ANEW) from None
+        if losses.shape[1] > steps:
+            got = f"one after {losses.shape[1]} steps in {self.path}"
+            remedy = f"ask for steps={losses.shape[1]} or more, or {ANEW}"
+            raise expected("checkpoint", f"a state after at most steps={steps}", got, remedy)
+        return jax.tree.unflatten(tree, leaves), losses, seen
+
+    def _check_settings(self, found: dict) -> None:
+        now = {"format": FORMAT, **self.settings}
+        names = [name for name in {**now, **found} if now.get(name) != found.get(name)]
+        data = [name for name in ("x", "y") if name in names]
+        if data and "model" in names:
+            names.remove("model")  # it is known by its density of the data
+        if not names:
+            return
+        differ = ", ".join(_difference(name, found.get(name), now.get(name)) for name in names)
+        wanted = f"{self.path} to belong to this fit"
+        raise expected("checkpoint", wanted, f"one with {differ}", ANEW)
+
+
+def _difference(name, there, here) -> str:
+    """One setting that differs, in words; of hashed ones the values say nothing."""
+    hashed = name in ("x", "y", "model", "init")
+    return f"another {name}" if hashed else f"{name} {there} (here {here})"
 
 
 def _is_key(leaf) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _as_leaf(stored, like):
+    return jax.random.wrap_key_data(stored) if _is_key(like) else jnp.asarray(stored)

@@ -1,8 +1,7 @@
-"""The evidence lower bound and its maximisation."""
+"""The maximisation of the evidence lower bound."""
 
 import math
 import sys
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +11,13 @@ import pytest
 from symvi import (
     BNN,
     MLP,
-    Categorical,
     Gaussian,
     MeanField,
     Symmetrized,
     elbo,
     fit,
-    orbit_information,
-    predict,
 )
-from symvi.vi import fit as vi
+from symvi.vi import steps, training
 
 X = np.linspace(-1, 1, 12)[:, None]
 Y = np.abs(1.3 * X) + 0.1 * np.random.default_rng(0).normal(size=X.shape)
@@ -52,74 +48,6 @@ def close(left, right):
         np.allclose(a, b, rtol=1e-9, atol=1e-11)
         for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
     )
-
-
-# the bound
-
-
-def log_normal(value, loc, scale):
-    return -0.5 * ((value - loc) / scale) ** 2 - math.log(scale) - 0.5 * math.log(2 * math.pi)
-
-
-def test_elbo_against_a_loop():
-    # L = E_q[log p(y, w | x)] + H(q), one datum and one weight at a time
-    q, key, num = start(TANH), jax.random.key(3), 5
-    w = {k: np.asarray(v) for k, v in q.sample(jax.random.split(key)[0], num).items()}
-    values = []
-    for s in range(num):
-        noise = math.exp(w["log_noise"][s])
-        total = 0.0
-        for name in w:
-            for value in np.ravel(w[name][s]):
-                total += log_normal(value, 0, 1)
-        for x, y in zip(X[:, 0], Y[:, 0], strict=True):
-            f = w["b2"][s][0]
-            for i in range(3):
-                f += w["W2"][s][i, 0] * math.tanh(w["W1"][s][0, i] * x + w["b1"][s][i])
-            total += log_normal(y, f, noise)
-        values.append(total)
-    entropy = sum(
-        math.log(scale * math.sqrt(2 * math.pi * math.e))
-        for s in q.scale.values()
-        for scale in np.ravel(s)
-    )
-    estimate = elbo(TANH, q, X, Y, key=key, num_samples=num)
-    assert estimate.value == pytest.approx(np.mean(values) + entropy, rel=1e-10)
-    assert estimate.std_error == pytest.approx(np.std(values, ddof=1) / math.sqrt(num), rel=1e-8)
-    assert estimate.kind == "exact"
-
-
-def test_symmetrizing_adds_the_orbit_information():
-    q, key = start(TANH), jax.random.key(3)
-    plain, symmetrized = (
-        elbo(TANH, q, X, Y, symmetrize=s, key=key, num_samples=500) for s in (None, "exact")
-    )
-    information = orbit_information(q, key=key, num_samples=500)  # the same draws
-    assert symmetrized.value == pytest.approx(plain.value + information.value, rel=1e-10)
-    assert information.value > 0.1
-    assert elbo(TANH, Symmetrized(q), X, Y, key=key, num_samples=500) == symmetrized
-
-
-def test_infonce_bound_lies_between():
-    q, key = start(TANH), jax.random.key(3)
-    plain, bound, exact = (
-        elbo(TANH, q, X, Y, symmetrize=s, key=key, num_samples=500)
-        for s in (None, "infonce", "exact")
-    )
-    assert plain.value < bound.value < exact.value
-    assert bound.kind == "lower" and exact.kind == "exact"
-
-
-def test_elbo_of_labels():
-    bnn = BNN(MLP([1, 2, 3], "tanh"), Categorical())
-    labels = np.arange(12) % 3
-    q = start(bnn, scale=1e-6)
-    logits = np.asarray(bnn.net.apply(q.loc, X))
-    likelihood = sum(
-        row[k] - np.log(np.exp(row).sum()) for row, k in zip(logits, labels, strict=True)
-    )
-    expected = likelihood + float(bnn.log_prior(q.loc)) + float(q.entropy())
-    assert elbo(bnn, q, X, labels, num_samples=10).value == pytest.approx(expected, abs=1e-3)
 
 
 # the fit
@@ -198,12 +126,12 @@ def test_first_loss_is_that_of_the_starting_posterior():
 
 
 def test_batches_are_shuffled_epochs():
-    rows = vi._batches(10, 3, 7, seed=0)
+    rows = steps.batch_rows(10, 3, 7, seed=0)
     assert rows.shape == (7, 3)
     for epoch in (rows[:3], rows[3:6]):
         assert len(set(epoch.ravel())) == 9 and set(epoch.ravel()) <= set(range(10))
-    assert np.array_equal(rows, vi._batches(10, 3, 7, seed=0))
-    assert vi._batches(10, None, 7, seed=0) is None
+    assert np.array_equal(rows, steps.batch_rows(10, 3, 8, seed=0)[:7])
+    assert steps.batch_rows(10, None, 7, seed=0).shape == (7, 0)
 
 
 def test_minibatch_loss_is_unbiased():
@@ -228,37 +156,6 @@ def test_minibatches_reach_the_bound():
     assert max(e.value for e in batched.elbos) == pytest.approx(
         max(e.value for e in full.elbos), abs=0.5
     )
-
-
-# predictions
-
-
-def test_predict():
-    bnn = BNN(MLP([1, 3, 2], "tanh"), Gaussian(0.3))
-    result = fit(bnn, X, np.hstack([Y, -Y]), **{**QUICK, "steps": 5})
-    outputs, base = result.predict(X[:5], num=7, key=jax.random.key(1)), result.posterior
-    assert outputs.shape == (7, 5, 2)
-    assert np.array_equal(outputs, predict(bnn, base, X[:5], num=7, key=jax.random.key(1)))
-    assert np.array_equal(
-        outputs,
-        replace(result, posterior=Symmetrized(base)).predict(X[:5], num=7, key=jax.random.key(1)),
-    )
-    w = jax.tree.map(lambda a: a[3], base.sample(jax.random.key(1), 7))
-    assert np.allclose(outputs[3], bnn.net.apply(w, X[:5]))
-    with pytest.raises(ValueError, match="num: expected"):
-        result.predict(X, num=0)
-    with pytest.raises(ValueError, match="x: expected shape"):
-        result.predict(X[:, 0])
-
-
-def test_predictions_do_not_see_the_group():
-    q = start(TANH)
-    plain, symmetrized = (
-        predict(TANH, p, X, num=4000, key=jax.random.key(k))
-        for k, p in enumerate((q, Symmetrized(q)))
-    )
-    error = np.hypot(plain.std(0), symmetrized.std(0)) / math.sqrt(4000)
-    assert np.all(np.abs(plain.mean(0) - symmetrized.mean(0)) < 5 * error)
 
 
 # divergence
@@ -320,11 +217,19 @@ def test_divergence_along_the_way_names_the_step():
         ({"restarts": 0}, "restarts: expected"),
         ({"num_samples": 0}, "num_samples: expected"),
         ({"num_permutations": 0}, "num_permutations: expected"),
-        ({"seed": 1.5}, "seed: expected an int, got float"),
+        ({"seed": 1.5}, "seed: expected an int >= 0, got 1.5"),
+        ({"seed": -1, "batch_size": 4}, "seed: expected an int >= 0, got -1"),
+        ({"monitor_every": 7}, "monitor_every: expected a divisor of steps = 40, got 7"),
+        ({"progress": "yes"}, "progress: expected True or False"),
+        ({"init": 3}, "init: expected a MeanField"),
+        ({"init": {"W1": np.zeros((1, 3))}}, r"init: expected the parameters .*\(1, 2\)"),
+        ({"init": {"W1": "text"}}, r"init\['W1'\]: expected an array of numbers"),
+        ({"checkpoint": 3}, "checkpoint: expected a path, got 3"),
+        ({"covariance": "full"}, "covariance: expected one of 'diagonal', 'unit'"),
         ({"seed": jax.random.key(0)}, "seed: expected an int"),
-        ({"learning_rate": -0.1}, "learning_rate: expected a positive number"),
-        ({"learning_rate": math.inf}, "learning_rate: expected a positive number"),
-        ({"initial_scale": 0.0}, "initial_scale: expected a positive number"),
+        ({"learning_rate": -0.1}, "learning_rate: expected a positive finite number"),
+        ({"learning_rate": math.inf}, "learning_rate: expected a positive finite number"),
+        ({"initial_scale": 0.0}, "initial_scale: expected a positive finite number"),
         ({"batch_size": 13}, "batch_size: expected at most N = 12"),
         ({"batch_size": 0}, "batch_size: expected a whole number"),
         ({"symmetrize": "yes"}, "symmetrize: expected one of None, 'exact', 'infonce'"),
@@ -344,14 +249,6 @@ def test_bad_data():
         elbo(TINY, start(TINY), X, np.where(X > 0, np.nan, Y))
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"symmetrize": "yes"}, {"num_samples": 0}, {"num_permutations": 0}]
-)
-def test_bad_arguments_of_elbo(arguments):
-    with pytest.raises(ValueError, match="expected"):
-        elbo(TINY, start(TINY), X, Y, **arguments)
-
-
 def test_exact_refuses_17_units_before_any_work():
     bnn = BNN(MLP([1, 17, 1]), Gaussian(0.3))
     with pytest.raises(
@@ -367,3 +264,155 @@ def test_progress_is_quiet_away_from_a_terminal(capsys, monkeypatch):
     )  # a plug-in of pytest may have imported it
     fit(TINY, X, Y, **{**QUICK, "progress": True})
     assert capsys.readouterr() == ("", "")
+
+
+# where it starts
+
+
+def first_step(**options):
+    """A fit that has hardly moved."""
+    return fit(TINY, X, Y, **{**QUICK, "steps": 1, **options}, learning_rate=1e-12)
+
+
+def test_start_at_given_weights():
+    weights = {"W1": np.array([[1.3, -1.3]])}
+    first, second = first_step(init=weights, initial_scale=0.2).posteriors
+    np.testing.assert_allclose(first.loc["W1"], weights["W1"], rtol=1e-9)
+    np.testing.assert_allclose(first.scale["W1"], 0.2, rtol=1e-9)
+    np.testing.assert_allclose(second.scale["W1"], 0.2, rtol=1e-9)
+    away = np.abs(second.loc["W1"] - weights["W1"])
+    assert 1e-3 < away.max() < 5 * 0.2
+    noisy = fit(TANH, X, Y, **{**QUICK, "steps": 1}, init=TANH.net.init(jax.random.key(0)))
+    assert set(noisy.posterior.loc) == set(TANH.shapes)  # log_noise starts at its prior mean
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_start_at_a_posterior_or_a_fit(wrapped):
+    before = fit(TINY, X, Y, **QUICK, covariance="unit")
+    after = first_step(init=before if wrapped else before.posterior, covariance="unit", seed=8)
+    assert close_to(after.posteriors[0], before.posterior)
+    assert not close_to(after.posteriors[1], before.posterior)
+
+
+def close_to(left, right):
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return all(np.allclose(a, np.tril(b, -1) if a.ndim == 3 else b, rtol=1e-8) for a, b in pairs)
+
+
+# chunks
+
+
+def test_prime_numbers_of_steps_are_cut_too(monkeypatch):
+    """About twenty pieces of one length, so one program; the spare rows of the last are no steps."""
+    limits, run_chunk = [], training._run_chunk
+
+    def counted(plan, state, chunk):
+        limits.append((len(chunk.rows), chunk.limit))
+        return run_chunk(plan, state, chunk)
+
+    whole = fit(TINY, X, Y, **{**QUICK, "steps": 43}, batch_size=5, monitor_every=43)
+    monkeypatch.setattr(training, "_run_chunk", counted)
+    cut = fit(TINY, X, Y, **{**QUICK, "steps": 43}, batch_size=5)
+    assert limits == [(3, 3)] * 14 + [(3, 1)]
+    np.testing.assert_allclose(cut.losses, whole.losses, rtol=1e-12)
+    assert close(cut.posteriors, whole.posteriors)
+
+
+@pytest.mark.parametrize(
+    ("steps", "length"), [(1, 1), (7, 1), (20, 1), (40, 2), (60, 3), (2000, 100), (2003, 101)]
+)
+def test_about_twenty_chunks(steps, length, monkeypatch):
+    lengths = []
+
+    def skipped(plan, state, chunk):
+        lengths.append(len(chunk.rows))
+        done = len(chunk.rows) if chunk.limit is None else chunk.limit
+        return state, np.zeros((plan.restarts, done))
+
+    monkeypatch.setattr(training, "_run_chunk", skipped)
+    assert fit(TINY, X, Y, **{**QUICK, "steps": steps}).losses.shape == (2, steps)
+    assert set(lengths) == {length}
+    assert len(lengths) <= 20
+
+
+def test_nan_is_reported_before_the_end(monkeypatch):
+    """All restarts diverge in the first twentieth: the rest is not run."""
+    calls, run = [], training.run
+
+    def counted(*args, **options):
+        calls.append(1)
+        return run(*args, **options)
+
+    monkeypatch.setattr(training, "run", counted)
+    with pytest.raises(ValueError, match="at least one restart with finite loss, got none"):
+        fit(TINY, X, 1e200 * Y, **{**QUICK, "steps": 2000})
+    assert len(calls) == 1
+
+
+# what is reported
+
+
+@pytest.mark.parametrize(
+    ("method", "num_data", "draws"),
+    [(None, 12, 1000), ("infonce", 12, 1000), ("guided", 12, 100), (None, 10_001, 20)],
+)
+def test_draws_that_evaluate_a_fit(method, num_data, draws):
+    x = np.resize(X, (num_data, 1))
+    y = np.resize(Y, (num_data, 1))
+    result = fit(TINY, x, y, symmetrize=method, **{**QUICK, "steps": 1}, seed=5)
+    k_eval = jax.random.split(jax.random.key(5), 3)[2]
+    for q, found in zip(result.posteriors, result.elbos, strict=True):
+        again = elbo(TINY, q, x, y, symmetrize=method, key=k_eval, num_samples=draws)
+        assert found == again
+
+
+def test_a_rising_bound_is_reported():
+    slow = {**QUICK, "steps": 1000, "learning_rate": 1e-3, "init": {"W1": np.array([[9.0, -9.0]])}}
+    with pytest.warns(
+        UserWarning, match=r"fit: the ELBO .* still rose by .* raise steps"
+    ) as caught:
+        result = fit(TINY, X, Y, **slow)
+    assert caught[0].filename == __file__
+    loss = result.losses[result.kept[np.argmax([e.value for e in result.elbos])]]
+    rise = loss[-100:-50].mean() - loss[-50:].mean()
+    assert result.last_rise().value == pytest.approx(rise)
+    assert result.last_rise().std_error == pytest.approx(
+        math.sqrt((loss[-100:-50].var(ddof=1) + loss[-50:].var(ddof=1)) / 50)
+    )
+
+
+def test_a_fit_that_is_done_says_nothing():
+    """Warnings are errors here."""
+    result = fit(TINY, X, Y, **{**QUICK, "steps": 1000}, learning_rate=0.03)
+    assert abs(result.last_rise().value) < 1
+    assert fit(TINY, X, Y, **QUICK).last_rise() is None
+
+
+class Interrupted:
+    """A bar at which the user presses Ctrl-C after so many updates."""
+
+    def __init__(self, left):
+        self.left = left
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def set_postfix_str(self, text, refresh):
+        assert text.startswith("ELBO -")
+
+    def update(self, num):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("file", [None, "fit.npz"])
+def test_an_interrupted_fit_says_where_it_stands(monkeypatch, tmp_path, file):
+    monkeypatch.setattr(training, "_bar", lambda plan, done: Interrupted(3))
+    checkpoint = None if file is None else tmp_path / file
+    text = "pass checkpoint=" if file is None else r"its state is in .*fit.npz, and the same call"
+    with pytest.raises(KeyboardInterrupt, match=f"fit: stopped after step 6 of 40; {text}"):
+        fit(TINY, X, Y, **QUICK, checkpoint=checkpoint)

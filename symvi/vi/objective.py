@@ -1,0 +1,89 @@
+"""The evidence lower bound of a posterior, plain or symmetrized."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from symvi.checks import as_key, positive_int
+from symvi.estimates import Estimate, from_samples
+from symvi.information.method import Method, warn_if_trivial
+from symvi.information.methods import as_method
+from symvi.information.symmetrized import Symmetrized, as_posterior
+from symvi.models import BNN, check_model
+from symvi.posteriors.mean_field import MeanField
+
+
+def elbo(
+    bnn: BNN,
+    q,
+    x,
+    y,
+    *,
+    symmetrize: str | Method | None = None,
+    key=None,
+    num_samples: int = 1000,
+    num_permutations: int | None = None,
+) -> Estimate:
+    """The evidence lower bound of `q` (or of `q` symmetrized), in nats, by Monte Carlo.
+
+    L = E_q[log p(y, w | x)] + H(q); L_G = L + I(g; w) (Gelberg et al. 2024, Theorem 4.1).
+
+    Parameters
+    ----------
+    bnn : BNN
+    q : MeanField, UnitNormal, Symmetrized or Fit
+        A Symmetrized posterior is evaluated with its own method unless told otherwise.
+    x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
+    symmetrize : None or a method of :func:`orbit_information`
+        None: L. "exact": L_G, unbiased. "infonce", "guided" (K = `num_permutations`, 20 by default) and "pairwise":
+        lower bounds of L_G. "bethe": an upper bound of L_G.
+    key : JAX key, optional
+
+    Returns
+    -------
+    Estimate
+        kind "exact" for None and "exact" (unbiased for the bound named), otherwise "lower" or "upper".
+
+    Raises
+    ------
+    ValueError
+        Unknown `symmetrize`, num_samples < 1, K < 1, bad data, or a group too large for "exact".
+    """
+    check_model(bnn)
+    method = as_method(symmetrize, "symmetrize", num_permutations)
+    num_samples = positive_int("num_samples", num_samples)
+    key = as_key(key)
+    x, y = bnn.check_data(x, y)
+    q = as_posterior(q)
+    if isinstance(q, Symmetrized):
+        method = q.method if symmetrize is None else method
+        q = q.base
+    bnn.check_params(q.loc, "q")
+    method.check(q.symmetry, "symmetrize")
+    if method.name is not None:
+        warn_if_trivial(q.symmetry)
+    return evaluated(bnn, q, x, y, method, key, num_samples)
+
+
+def evaluated(bnn: BNN, q: MeanField, x, y, method: Method, key, num_samples: int) -> Estimate:
+    """:func:`elbo` of arguments that are known to be good."""
+    values = pointwise_elbo(bnn, q, x, y, key, method, num_samples)
+    return from_samples(np.asarray(values), method.kind)
+
+
+@partial(jax.jit, static_argnames=("bnn", "method", "num_samples"))
+def pointwise_elbo(bnn: BNN, q: MeanField, x, y, key, method: Method, num_samples: int):
+    """`num_samples` independent unbiased draws of the bound, shape ``(num_samples,)``, in nats."""
+    k_weights, k_group = jax.random.split(key)
+    draws = q.sample(k_weights, num_samples)
+    keys = jax.random.split(k_group, num_samples)
+
+    def one(draw_and_key):
+        draw, draw_key = draw_and_key
+        return bnn.log_joint(draw, x, y) + method.pointwise(q, draw, draw_key)
+
+    drawn = jax.lax.map(one, (draws, keys), batch_size=method.draws_at_once(q.symmetry))
+    return q.entropy() + method.final_closed_form(q) + drawn
