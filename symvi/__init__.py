@@ -47,8 +47,7 @@ from symvi.truth.nuts import GridPosterior, grid_posterior, nuts  # noqa: F401
 from symvi.truth.references import reference_model, reference_posterior
 from symvi.vi.guide import AutoSymmetrizedNormal
 from symvi.vi.objective import elbo
-from symvi.vi.record import Fit
-from symvi.vi.stored import load
+from symvi.vi.record import Fit, load
 from symvi.vi.training import fit
 
 if TYPE_CHECKING:  # what __getattr__ below imports when it is first asked for

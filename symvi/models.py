@@ -99,17 +99,6 @@ class BNN:
         pairs = zip(parts, self.shapes.items(), strict=True)
         return {name: part.reshape(shape) for part, (name, shape) in pairs}
 
-    def check_params(self, params, argument: str = "params") -> None:
-        """ValueError, in the name of `argument`, unless `params` has the names and shapes of this model's parameters."""
-        found = {name: tuple(jnp.shape(value)) for name, value in params.items()}
-        wanted = {name: tuple(shape) for name, shape in self.shapes.items()}
-        if found != wanted:
-            names = sorted({*found, *wanted}, key=str)
-            wrong = [name for name in names if found.get(name) != wanted.get(name)]
-            got = f"{[found.get(name) for name in wrong]} for {wrong}"
-            text = f"the parameters of the model, shapes {[wanted.get(name) for name in wrong]}"
-            raise expected(argument, text, got, "pass parameters of this model")
-
     def sample_prior(self, key) -> dict:
         """One draw from the prior: a dict of arrays by name."""
         key = as_key(key)
@@ -120,18 +109,22 @@ class BNN:
 
     def log_prior(self, params: dict) -> jax.Array:
         """log p(w) in nats, a scalar, for one set of weights. ValueError for weights of another model."""
-        self._check_params(params)
+        self.check_params(params)
         return sum(prior.log_prob(params[name]) for name, prior in self.priors().items())
 
-    def _check_params(self, params: dict) -> None:
+    def check_params(self, params: dict, argument: str = "params") -> None:
+        """ValueError, in the name of `argument`, unless `params` holds one set of this model's parameters."""
         if not isinstance(params, dict):
             remedy = "pass for example bnn.init(key)"
-            raise expected("params", "a dict of named arrays", described(params), remedy)
+            raise expected(argument, "a dict of named arrays", described(params), remedy)
         for name, shape in self.shapes.items():
             got = jnp.shape(params[name]) if name in params else "no such parameter"
             if got != tuple(shape):
-                remedy = "pass weights of this model, one set at a time"
-                raise expected(f"params[{name!r}]", f"shape {tuple(shape)}", got, remedy)
+                label, remedy = (
+                    f"{argument}[{name!r}]",
+                    "pass weights of this model, one set at a time",
+                )
+                raise expected(label, f"shape {tuple(shape)}", got, remedy)
 
     def log_likelihood(self, params: dict, x, y) -> jax.Array:
         """log p(y | x, w) in nats for each datum, summed over the N data: a scalar."""

@@ -2,8 +2,7 @@
 
 from symvi.vi.guide import AutoSymmetrizedNormal
 from symvi.vi.objective import elbo
-from symvi.vi.record import Fit, Monitor, predict
-from symvi.vi.stored import load
+from symvi.vi.record import Fit, Monitor, load, predict
 from symvi.vi.training import fit
 
 __all__ = ["AutoSymmetrizedNormal", "Fit", "Monitor", "elbo", "fit", "load", "predict"]

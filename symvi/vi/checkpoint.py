@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,9 +35,8 @@ def fingerprint(*parts) -> str:
 
 def software() -> dict:
     """The versions that the numbers of a fit depend on."""
-    import symvi
-
-    return {"symvi": symvi.__version__, **{name: version(name) for name in SOFTWARE}}
+    own = import_module("symvi").__version__
+    return {"symvi": own, **{name: version(name) for name in SOFTWARE}}
 
 
 @dataclass(frozen=True)

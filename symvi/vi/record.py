@@ -16,6 +16,7 @@ from symvi.information.method import Method
 from symvi.information.symmetrized import Symmetrized, as_base, as_posterior
 from symvi.models import BNN, check_model
 from symvi.posteriors.mean_field import MeanField
+from symvi.vi import stored
 
 if TYPE_CHECKING:
     import arviz as az
@@ -151,9 +152,29 @@ class Fit:
         A model of :class:`MLP` with :class:`Gaussian` or :class:`Categorical` is stored too; any other has to be given
         to `load` again. OSError, which names `path`, where the file can't be written.
         """
-        from symvi.vi.stored import save
+        stored.write(self, path)
 
-        save(self, path)
+
+def load(path, *, bnn: BNN | None = None) -> Fit:
+    """The fit that :meth:`Fit.save` wrote to `path`, in this or in another process.
+
+    Parameters
+    ----------
+    path : path
+    bnn : BNN, optional
+        The model of the fit, where the file does not hold it: a network from PyTorch, or a likelihood of your own.
+
+    Raises
+    ------
+    ValueError
+        For a file that is damaged, of another kind or of a later version of symvi, and where `bnn` is missing or is not
+        the model of this fit.
+    FileNotFoundError
+        If there is no such file.
+    """
+    attributes = stored.read(path, bnn)
+    monitor = attributes.pop("monitor")
+    return Fit(**attributes, monitor=None if monitor is None else Monitor(**monitor))
 
 
 def predict(bnn: BNN, q, x_new, *, num: int = 1000, key=None) -> jax.Array:

@@ -19,17 +19,17 @@ from symvi.posteriors.mean_field import MeanField
 from symvi.posteriors.unit_normal import UnitNormal
 from symvi.vi.archive import as_path, read_arrays, write_arrays
 from symvi.vi.checkpoint import software
-from symvi.vi.record import Fit, Monitor
 
 KIND = "symvi fit"
 VERSION = 1  # of the file
+MONITORED = ("steps", "elbo", "lower", "upper")
 WANTED = "a fit saved by symvi"
 REMEDY = "pass a file that fit.save has written"
 LIKELIHOODS = {"Gaussian": Gaussian, "Categorical": Categorical}
 
 
-def save(fit: Fit, path) -> None:
-    """Write `fit` to `path`: see :meth:`Fit.save`."""
+def write(fit, path) -> None:
+    """Write `fit`, a :class:`symvi.Fit`, to `path`: see :meth:`symvi.Fit.save`."""
     path = as_path("path", path)
     places = [q is as_base(fit.posterior) for q in fit.posteriors]
     about = {
@@ -51,28 +51,13 @@ def save(fit: Fit, path) -> None:
     for number, q in enumerate([*fit.posteriors, as_base(fit.posterior)]):
         arrays |= _arrays_of(q, f"{number}/")
     if fit.monitor is not None:
-        for name in ("steps", "elbo", "lower", "upper"):
+        for name in MONITORED:
             arrays[f"monitor/{name}"] = getattr(fit.monitor, name)
     write_arrays(path, {"about": json.dumps(about), **arrays})
 
 
-def load(path, *, bnn: BNN | None = None) -> Fit:
-    """The fit that :meth:`Fit.save` wrote to `path`, in this or in another process.
-
-    Parameters
-    ----------
-    path : path
-    bnn : BNN, optional
-        The model of the fit, where the file does not hold it: a network from PyTorch, or a likelihood of your own.
-
-    Raises
-    ------
-    ValueError
-        For a file that is damaged, of another kind or of a later version of symvi, and where `bnn` is missing or is not
-        the model of this fit.
-    FileNotFoundError
-        If there is no such file.
-    """
+def read(path, bnn: BNN | None) -> dict:
+    """The attributes of the fit in `path` by name, its monitor as a dict too: see :func:`symvi.load`."""
     path = as_path("path", path)
     if not path.exists():
         raise FileNotFoundError(f"path: no file {path}")
@@ -96,7 +81,7 @@ def load(path, *, bnn: BNN | None = None) -> Fit:
         raise expected("path", f"{WANTED} in {path}", got, REMEDY) from error
 
 
-def _rebuilt(about, arrays, bnn, path) -> Fit:
+def _rebuilt(about, arrays, bnn, path) -> dict:
     bnn = _model(about, arrays, bnn, path)
     *posteriors, best = [
         _posterior_of(arrays, f"{number}/", bnn) for number in range(len(about["kept"]) + 1)
@@ -105,18 +90,18 @@ def _rebuilt(about, arrays, bnn, path) -> Fit:
         best = posteriors[about["best"]]
     monitor = None
     if about["log_order"] is not None:
-        measured = [arrays[f"monitor/{name}"] for name in ("steps", "elbo", "lower", "upper")]
-        monitor = Monitor(*measured, about["log_order"])
-    return Fit(
-        bnn=bnn,
-        posterior=Symmetrized(best) if about["symmetrized"] else best,
-        posteriors=posteriors,
-        elbos=[Estimate(*elbo) for elbo in about["elbos"]],
-        losses=arrays["losses"],
-        kept=tuple(about["kept"]),
-        symmetrize=_method(about["symmetrize"]),
-        monitor=monitor,
-    )
+        monitor = {name: arrays[f"monitor/{name}"] for name in MONITORED}
+        monitor["log_order"] = about["log_order"]
+    return {
+        "bnn": bnn,
+        "posterior": Symmetrized(best) if about["symmetrized"] else best,
+        "posteriors": posteriors,
+        "elbos": [Estimate(*elbo) for elbo in about["elbos"]],
+        "losses": arrays["losses"],
+        "kept": tuple(about["kept"]),
+        "symmetrize": _method(about["symmetrize"]),
+        "monitor": monitor,
+    }
 
 
 # the model
