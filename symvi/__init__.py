@@ -8,13 +8,7 @@ something of theirs is first asked for: networks stated in PyTorch, and the tool
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING
-
-# ArviZ announces its next major version at every import; ours is pinned
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)
-    import arviz as _arviz  # noqa: F401
 
 from symvi import (  # noqa: F401
     alignment,
@@ -30,8 +24,7 @@ from symvi import (  # noqa: F401
     vi,
 )
 from symvi.alignment import align
-from symvi.comparison.table import Comparison, compare  # noqa: F401
-from symvi.draws import inference_data  # noqa: F401
+from symvi.comparison.table import compare
 from symvi.estimates import Bounds, Estimate, mean_interval
 from symvi.information.orbit import orbit_information
 from symvi.information.symmetrized import Symmetrized
@@ -41,9 +34,10 @@ from symvi.networks import MLP
 from symvi.posteriors.mean_field import MeanField
 from symvi.posteriors.unit_normal import UnitNormal
 from symvi.symmetry import Element, Symmetry, UnitGroup, swap  # noqa: F401
-from symvi.truth.convergence import convergence
+from symvi.truth.diagnostics import convergence
 from symvi.truth.evidence import log_evidence
-from symvi.truth.nuts import GridPosterior, grid_posterior, nuts  # noqa: F401
+from symvi.truth.grid import grid_posterior
+from symvi.truth.hamiltonian import nuts
 from symvi.truth.references import reference_model, reference_posterior
 from symvi.vi.guide import AutoSymmetrizedNormal
 from symvi.vi.objective import elbo

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 import jax
@@ -154,6 +159,37 @@ def needs(module: str, extra: str, what: str) -> ModuleType:
             raise
         remedy = f"pip install 'symvi[{extra}]'"
         raise ImportError(f"{what} needs {library}, which is not installed: {remedy}") from error
+
+
+_IMPORTING = threading.Lock()
+
+
+def arviz() -> ModuleType:
+    """ArviZ, imported when it is first asked for.
+
+    ArviZ 0.23 announces its next major version at import, and notes in the user's cache folder that
+    it did. That fails where the folder cannot be written, and now and then when two processes
+    import it at once. Ours is pinned, so the announcement is silenced and the note goes to a folder
+    of its own.
+    """
+    if "arviz" not in sys.modules:
+        with _IMPORTING, _unannounced():
+            importlib.import_module("arviz")
+    return sys.modules["arviz"]
+
+
+@contextlib.contextmanager
+def _unannounced() -> Iterator[None]:
+    import platformdirs  # comes with ArviZ
+
+    named = platformdirs.user_cache_dir
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        platformdirs.user_cache_dir = lambda *names, **options: folder
+        try:
+            yield
+        finally:
+            platformdirs.user_cache_dir = named
 
 
 def shows_progress(progress: bool) -> bool:

@@ -490,7 +490,7 @@ READERS = {
     "nuts": lambda x, y: symvi.nuts(BNN, x, y, chains=1, warmup=1, draws=1),
     "log_evidence": lambda x, y: symvi.log_evidence(BNN, x, y, particles=2, repeats=2),
     "grid_posterior": lambda x, y: symvi.grid_posterior(TWO, x, y, panels=2, order=2),
-    "inference_data": lambda x, y: symvi.inference_data(BNN, draws(), x, y),
+    "inference_data": lambda x, y: symvi.draws.inference_data(BNN, draws(), x, y),
 }
 for reader, read in READERS.items():
     each(
@@ -1208,7 +1208,7 @@ each(
 
 @functools.cache
 def drawn(chains=2, num=4):
-    return symvi.inference_data(BNN, draws(chains, num), X, Y)
+    return symvi.draws.inference_data(BNN, draws(chains, num), X, Y)
 
 
 each(
@@ -1237,36 +1237,36 @@ bad(
     "shape|parameters",
 )
 each("convergence(bnn)", lambda v: symvi.convergence(v, drawn(), X, Y), NOT_BNN, "bnn", "BNN")
-each("inference_data(bnn)", lambda v: symvi.inference_data(v, draws(), X, Y), NOT_BNN, "bnn", "BNN")
+each("inference_data(bnn)", lambda v: symvi.draws.inference_data(v, draws(), X, Y), NOT_BNN, "bnn", "BNN")
 each(
     "inference_data(draws)",
-    lambda v: symvi.inference_data(BNN, v, X, Y),
+    lambda v: symvi.draws.inference_data(BNN, v, X, Y),
     (W, {}, OTHER, {"W1": draws()["W1"]}, None, [1.0], "draws", 3),
     "draws",
     "parameters|shape|dict",
 )
 each(
     "inference_data(draw)",
-    lambda v: symvi.inference_data(BNN, spoiled(draws(), v), X, Y),
+    lambda v: symvi.draws.inference_data(BNN, spoiled(draws(), v), X, Y),
     (NAN, INF),
     "draws",
     "finite",
 )
 bad(
     "inference_data(text)",
-    lambda: symvi.inference_data(BNN, replaced(draws(), b2=np.full((2, 4, 1), "a")), X, Y),
+    lambda: symvi.draws.inference_data(BNN, replaced(draws(), b2=np.full((2, 4, 1), "a")), X, Y),
     "draws",
     "numbers|finite",
 )
 bad(
     "inference_data(three axes)",
-    lambda: symvi.inference_data(BNN, {k: v[None] for k, v in draws().items()}, X, Y),
+    lambda: symvi.draws.inference_data(BNN, {k: v[None] for k, v in draws().items()}, X, Y),
     "draws",
     "batch axes",
 )
 bad(
     "inference_data(infinite density)",
-    lambda: symvi.inference_data(
+    lambda: symvi.draws.inference_data(
         BNN, spoiled(draws(), 1e308) | {"W2": np.full((2, 4, 3, 1), 1e308)}, X, Y
     ),
     "log_likelihood|draws",

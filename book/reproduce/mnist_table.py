@@ -22,7 +22,7 @@ import numpy as np
 
 import symvi
 from symvi import files
-from symvi.comparison.table import expected_calibration_error
+from symvi.comparison import expected_calibration_error
 from symvi.information import pairwise_bounds, pairwise_objective
 from symvi.permanents.core import MAX_EXACT
 

@@ -15,7 +15,7 @@ from numpyro.infer import MCMC, NUTS
 
 import symvi
 from symvi.draws import posterior_draws
-from symvi.truth.convergence import function_space
+from symvi.truth.diagnostics import function_space
 
 CHAINS, WARMUP, DRAWS = 4, 1000, 1000
 

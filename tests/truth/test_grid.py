@@ -1,15 +1,11 @@
-"""Ground truth: the grid against closed forms on the quadrants, NUTS against the grid."""
+"""Exact posteriors on a grid, against closed forms on the quadrants."""
 
-import sys
-
-import arviz as az
 import numpy as np
 import pytest
 from scipy.special import log_ndtr, logsumexp
 
-from symvi import BNN, MLP, Gaussian, fit, grid_posterior, nuts
+from symvi import BNN, MLP, Gaussian, fit, grid_posterior
 from symvi.data import absolute
-from symvi.truth.nuts import _report
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(1.0, num=40)
@@ -101,97 +97,28 @@ def test_bounds_do_not_exceed_the_evidence(slope):
         assert max(e.value for e in result.elbos) > evidence - 3  # and is not far below
 
 
-@pytest.fixture(scope="module")
-def truth():
-    return nuts(BNN_TWO, DATA.x, DATA.y, chains=4, warmup=300, draws=500, seed=1, progress=False)
-
-
-def test_nuts_groups_and_shapes(truth):
-    assert {"posterior", "log_likelihood", "sample_stats", "observed_data"} <= set(truth.groups())
-    assert truth.posterior["W1"].shape == (4, 500, 1, 2)
-    assert truth.log_likelihood["y"].shape == (4, 500, 40)
-    assert truth.observed_data["y"].shape == (40, 1)
-    assert truth.sample_stats["diverging"].shape == truth.sample_stats["energy"].shape == (4, 500)
-    w = {"W1": truth.posterior["W1"].values[2, 7]}
-    assert np.allclose(
-        truth.log_likelihood["y"].values[2, 7], BNN_TWO.pointwise_log_likelihood(w, DATA.x, DATA.y)
-    )
-
-
-def test_nuts_agrees_with_the_grid(truth):
-    grid = grid_posterior(BNN_TWO, DATA.x, DATA.y)
-    first, second = grid.nodes[:, None], grid.nodes[None, :]
-    w = truth.posterior["W1"].values[:, :, 0]
-    for drawn, exact in (
-        (w.sum(-1), first + second),
-        (w.prod(-1), first * second),
-    ):  # unchanged by relabelling
-        error = float(az.mcse(drawn))
-        assert 0 < error < 0.05
-        assert abs(drawn.mean() - grid.expect(exact + 0 * grid.log_joint)) < 4 * error
-
-
-def test_nuts_infers_the_noise():
-    drawn = nuts(BNN(TWO, Gaussian()), DATA.x, DATA.y, chains=1, warmup=50, draws=5, progress=False)
-    assert drawn.posterior["log_noise"].shape == (1, 5)
-
-
-def test_nuts_is_repeatable_and_quiet_away_from_a_terminal(capsys, monkeypatch):
-    monkeypatch.delitem(
-        sys.modules, "ipykernel", raising=False
-    )  # a plug-in of pytest may have imported it
-    shown, hidden = (
-        nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=100, draws=2, seed=3, progress=p)
-        .posterior["W1"]
-        .values
-        for p in (True, False)
-    )
-    assert np.array_equal(shown, hidden) and not np.array_equal(shown[0], shown[1])
-    assert capsys.readouterr() == ("", "")
-
-
-def test_nuts_reports_divergences_and_slow_energies():
-    with pytest.warns(
-        UserWarning, match=r"nuts: \d+ of 8 draws diverged \(chains 0, 1\).*raise target_accept"
-    ):
-        nuts(BNN_TWO, DATA.x, DATA.y, chains=2, warmup=1, draws=4, seed=3, progress=False)
-    slow = az.from_dict(
-        sample_stats={
-            "diverging": np.zeros((2, 50), bool),
-            "energy": np.stack([np.random.default_rng(0).normal(size=50), np.arange(50.0)]),
-        }
-    )
-    with pytest.warns(UserWarning, match=r"E-BFMI is 0\.00 in chain 1, below 0\.3"):
-        _report(slow.sample_stats)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"target_accept": 1.0}, "target_accept: expected a number between 0 and 1"),
-        ({"chains": 0}, "chains: expected"),
-        ({"warmup": 0}, "warmup: expected"),
-        ({"draws": 2.5}, "draws: expected"),
-        ({"seed": "one"}, "seed: expected an int, got str"),
-        ({"x": DATA.x[:, 0]}, "x: expected shape"),
-        ({"y": DATA.y[:3]}, "y: expected shape"),
-    ],
-)
-def test_bad_arguments_of_nuts(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        nuts(BNN_TWO, **{"x": DATA.x, "y": DATA.y, "progress": False, **arguments})
-
-
 @pytest.mark.parametrize(
     ("bnn", "arguments", "message"),
     [
         (BNN(MLP([1, 3, 1]), Gaussian(0.3)), {}, "expected a model with 2 parameters, got 10"),
         (BNN(TWO, Gaussian()), {}, "expected a model with 2 parameters, got 3"),
-        (BNN_TWO, {"limit": -1.0}, "limit: expected"),
+        (BNN_TWO, {"limit": -1.0}, "limit: expected a positive finite number, got -1.0"),
+        (BNN_TWO, {"limit": np.inf}, "limit: expected a positive finite number, got inf"),
+        (BNN_TWO, {"limit": np.nan}, "limit: expected"),
+        (BNN_TWO, {"limit": "6"}, "limit: expected"),
         (BNN_TWO, {"panels": 0}, "panels: expected"),
         (BNN_TWO, {"order": 0}, "order: expected"),
+        (BNN_TWO, {"y": None}, "y: expected the observed outputs, got None"),
+        (BNN_TWO, {"y": DATA.y[:3]}, "y: expected shape"),
+        (TWO, {}, "bnn: expected a symvi.BNN"),
     ],
 )
 def test_bad_arguments_of_the_grid(bnn, arguments, message):
     with pytest.raises(ValueError, match=message):
-        grid_posterior(bnn, DATA.x, DATA.y, **arguments)
+        grid_posterior(bnn, **{"x": DATA.x, "y": DATA.y, **arguments})
+
+
+def test_values_of_another_shape_are_not_broadcast():
+    grid = grid_posterior(BNN_TWO, DATA.x, DATA.y, panels=5)
+    with pytest.raises(ValueError, match=r"values: expected one number for each node"):
+        grid.expect(grid.nodes)

@@ -18,11 +18,9 @@ from symvi import (
     elbo,
     fit,
     grid_posterior,
-    inference_data,
     nuts,
 )
-from symvi.comparison.table import (
-    _quantiles,
+from symvi.comparison import (
     calibration_error,
     function_distance,
     held_out,
@@ -32,7 +30,9 @@ from symvi.comparison.table import (
     pit,
     point_error,
 )
+from symvi.comparison.distance import quantiles
 from symvi.data import absolute
+from symvi.draws import inference_data
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(0.1, num=30)
@@ -91,7 +91,7 @@ def test_pit_of_the_true_model_is_uniform_and_of_a_shifted_one_is_not():
     )
     assert calibrated.value < 0.08 < shifted.value
     assert 0 < shifted.std_error < 0.05
-    with pytest.raises(ValueError, match="pit: expected a Gaussian likelihood"):
+    with pytest.raises(ValueError, match="pit: expected a likelihood of numbers"):
         pit(CLASSES, some_draws(CLASSES, 3), np.zeros((4, 2)), np.array([0, 1, 2, 0]))
 
 
@@ -150,7 +150,7 @@ def test_function_distance():
 def test_quantiles_are_numpys():
     values = np.random.default_rng(0).normal(size=(37, 3))
     levels = (np.arange(1000) + 0.5) / 1000
-    assert np.allclose(_quantiles(values), np.quantile(values, levels, axis=0), atol=1e-12)
+    assert np.allclose(quantiles(values), np.quantile(values, levels, axis=0), atol=1e-12)
 
 
 @pytest.mark.filterwarnings(
@@ -216,7 +216,7 @@ def test_compare_labels():
             {},
             r"draws: expected the parameters \['W1'\], got \['W2'\]",
         ),
-        ({"a": {"W1": np.full((5, 1, 2), np.inf)}}, {}, r"draws\['W1'\]: expected finite draws"),
+        ({"a": {"W1": np.full((5, 1, 2), np.inf)}}, {}, r"draws\['W1'\]: expected finite numbers"),
         ({"a": some_draws(MODEL, 5)}, {"num": 10}, "num: expected a whole number >= 100"),
         (
             {"a": some_draws(MODEL, 5)},

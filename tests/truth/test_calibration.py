@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORD = json.loads((ROOT / "book" / "results" / "calibration.json").read_text())
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = json.loads((ROOT / "book" / "results" / "calibration.json").read_text(encoding="utf-8"))
 BINS = 20
 LEVEL = 0.01  # of a false alarm in any of the quantities
 

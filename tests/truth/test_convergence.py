@@ -5,9 +5,9 @@ import jax
 import numpy as np
 import pytest
 
-from symvi import BNN, MLP, Gaussian, convergence, inference_data
-from symvi.draws import log_joints, log_likelihoods, outputs
-from symvi.truth.convergence import acceptance, aligned, function_space
+from symvi import BNN, MLP, Gaussian, convergence
+from symvi.draws import inference_data, log_joints, log_likelihoods, outputs
+from symvi.truth.diagnostics import acceptance, aligned, function_space
 
 NET = MLP([1, 3, 1], "tanh", signed=True)
 MODEL = BNN(NET, Gaussian())
@@ -150,7 +150,7 @@ def test_acceptance_by_each_rule():
         ),
         (
             {**one_mode(), "W1": np.full((4, 300, 1, 3), np.nan)},
-            r"draws\['W1'\]: expected finite draws",
+            r"draws\['W1'\]: expected finite numbers",
         ),
         ({**one_mode(), "W1": np.zeros((4, 300, 3, 1))}, r"draws\['W1'\]: expected shape"),
     ],
