@@ -139,7 +139,8 @@ def _check_tables(methods, log_evidence) -> None:
 
 def _has_density(method) -> bool:
     """Whether `method` is a posterior or a Fit, not draws."""
-    return hasattr(getattr(method, "posterior", method), "log_prob")
+    found = getattr(method, "posterior", method)
+    return hasattr(found, "log_prob") and not isinstance(found, type)
 
 
 def _row(quantity, number: Estimate, reliable: bool = True) -> tuple:

@@ -21,14 +21,11 @@ from symvi import (
     nuts,
 )
 from symvi.comparison import (
-    calibration_error,
     function_distance,
     held_out,
     importance_weights,
     loo,
     pareto_khat,
-    pit,
-    point_error,
 )
 from symvi.comparison.distance import quantiles
 from symvi.data import absolute
@@ -55,53 +52,6 @@ def approximation():
 def some_draws(bnn, num, seed=0):
     rng = np.random.default_rng(seed)
     return {name: rng.normal(size=(num, *shape)) for name, shape in bnn.shapes.items()}
-
-
-def test_held_out_against_a_loop():
-    draws, (x, y) = some_draws(MODEL, 7), (DATA.x_test[:5], DATA.y_test[:5])
-    points = []
-    for i in range(5):
-        means = [float(TWO.apply({"W1": w}, x[i : i + 1])[0, 0]) for w in draws["W1"]]
-        points.append(np.log(np.mean(scipy.stats.norm(means, 2.0).pdf(y[i, 0]))))
-    found = held_out(MODEL, draws, x, y)
-    assert found.value == pytest.approx(np.mean(points), abs=1e-10)
-    assert found.std_error == pytest.approx(np.std(points, ddof=1) / np.sqrt(5), abs=1e-10)
-
-
-def test_point_error_of_numbers_and_labels():
-    zero = {name: np.zeros((3, *shape)) for name, shape in MODEL.shapes.items()}
-    y = np.array([[3.0], [4.0]])
-    assert point_error(MODEL, zero, np.ones((2, 1)), y).value == pytest.approx(np.sqrt(12.5))
-    sure = {name: np.zeros((2, *shape)) for name, shape in CLASSES.shapes.items()}
-    sure["b2"][:, 1] = 3.0  # class 1 always
-    found = point_error(CLASSES, sure, np.zeros((4, 2)), np.array([1, 1, 1, 0]))
-    assert found.value == 0.75
-    assert found.std_error == pytest.approx(np.sqrt(0.75 * 0.25 / 4))
-
-
-def test_pit_of_the_true_model_is_uniform_and_of_a_shifted_one_is_not():
-    rng = np.random.default_rng(0)
-    exact = {"W1": np.zeros((2, 1, 2))}
-    x, y = np.zeros((400, 1)), 2.0 * rng.normal(size=(400, 1))
-    assert np.allclose(pit(MODEL, exact, x, y), scipy.stats.norm.cdf(y[:, 0] / 2))
-    assert scipy.stats.kstest(pit(MODEL, exact, x, y), "uniform").pvalue > 0.01
-    calibrated, shifted = (
-        calibration_error(MODEL, exact, x, y),
-        calibration_error(MODEL, exact, x, y + 1),
-    )
-    assert calibrated.value < 0.08 < shifted.value
-    assert 0 < shifted.std_error < 0.05
-    with pytest.raises(ValueError, match="pit: expected a likelihood of numbers"):
-        pit(CLASSES, some_draws(CLASSES, 3), np.zeros((4, 2)), np.array([0, 1, 2, 0]))
-
-
-def test_calibration_error_of_labels():
-    """Logits (log 8, 0, 0) give class 0 probability 0.8; it is right in 60 % of rows."""
-    draws = {name: np.zeros((2, *shape)) for name, shape in CLASSES.shapes.items()}
-    draws["b2"][:, 0] = np.log(8)
-    assert calibration_error(
-        CLASSES, draws, np.zeros((5, 2)), np.array([0, 0, 0, 1, 2])
-    ).value == pytest.approx(0.2)
 
 
 def test_importance_weights_average_to_the_evidence(approximation):
@@ -143,7 +93,7 @@ def test_function_distance():
         2.0, abs=4 * one.std_error
     )  # W2 of N(0, 1) and N(0, 9) is 3 - 1
     assert function_distance(f[:1500], f[1500:]).value < 0.1
-    with pytest.raises(ValueError, match="two arrays"):
+    with pytest.raises(ValueError, match="second: expected values at the 6 inputs of first"):
         function_distance(f, f[:, :2])
 
 
@@ -207,10 +157,65 @@ def test_compare_labels():
     assert {"accuracy", "calibration error", "ELBO", "k-hat", "LOO"} < set(made.table.quantity)
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter", "ignore:The inplace keyword")
+def test_arvizs_loo_is_the_row_or_there_is_none(truth, approximation):
+    methods = {"NUTS": truth, "q": approximation, "draws": some_draws(MODEL, 400)}
+    made = compare(MODEL, methods, *(DATA.x, DATA.y, DATA.x_test, DATA.y_test), num=400)
+    table = made.table.set_index(["method", "quantity"])
+    for name in ("NUTS", "draws"):
+        found = az.loo(made.inference_data[name], pointwise=True)
+        assert table.loc[(name, "LOO"), "value"] == pytest.approx(found.elpd_loo, abs=1e-9)
+        worst = float(found.pareto_k.max())
+        assert table.loc[(name, "LOO worst k-hat"), "value"] == pytest.approx(worst, abs=1e-9)
+        assert table.loc[(name, "LOO"), "reliable"] == (worst <= 0.7)
+    assert "log_likelihood" not in made.inference_data["q"].groups()
+    with pytest.raises(TypeError, match="log likelihood not found"):
+        az.loo(made.inference_data["q"])
+
+
+def test_nuts_keeps_its_chains_and_statistics(truth):
+    made = compare(MODEL, {"NUTS": truth}, DATA.x, DATA.y, DATA.x_test, DATA.y_test, num=400)
+    kept = made.inference_data["NUTS"]
+    assert kept.posterior["W1"].shape == (4, 100, 1, 2)
+    places = np.linspace(0, 499, 100).astype(int)
+    assert np.array_equal(kept.posterior["W1"], truth.posterior["W1"][:, places])
+    assert np.array_equal(kept.sample_stats["energy"], truth.sample_stats["energy"][:, places])
+    assert np.isfinite(az.rhat(kept)["W1"]).all()
+
+
+def test_khat_above_the_limit_is_flagged():
+    """A posterior far too narrow: its importance weights have no second moment."""
+    narrow = MeanField({"W1": np.zeros((1, 2))}, {"W1": np.full((1, 2), 0.02)}, TWO.symmetry)
+    made = compare(MODEL, {"q": narrow}, DATA.x, DATA.y, DATA.x_test, DATA.y_test, num=400)
+    table = made.table.set_index("quantity")
+    assert table.loc["k-hat", "value"] > 0.7
+    flagged = set(table.index[~table.reliable])
+    assert "k-hat" in flagged
+    assert flagged <= {"k-hat", "LOO", "LOO worst k-hat"}
+
+
+def test_a_fit_is_taken_for_its_posterior(approximation):
+    made = fit(MODEL, DATA.x, DATA.y, steps=5, restarts=1, progress=False)
+    data = (DATA.x, DATA.y, DATA.x_test, DATA.y_test)
+    first = compare(MODEL, {"q": made}, *data, num=200).table
+    second = compare(MODEL, {"q": made.posterior}, *data, num=200).table
+    assert first.equals(second)
+    assert held_out(MODEL, made, DATA.x_test, DATA.y_test) == held_out(
+        MODEL, made.posterior.sample(jax.random.key(0), 1000), DATA.x_test, DATA.y_test
+    )
+    assert inference_data(MODEL, made, DATA.x, DATA.y).posterior["W1"].shape == (1, 1000, 1, 2)
+
+
 @pytest.mark.parametrize(
     ("methods", "arguments", "message"),
     [
         ({}, {}, "methods: expected a dict from names"),
+        ([], {}, "methods: expected a dict from names"),
+        ({"a": None}, {}, "draws: expected a dict of draws by name.*got None"),
+        ({"a": MeanField}, {}, "expected a"),
+        ({"a": some_draws(MODEL, 5)}, {"y_test": None}, "y: expected the observed outputs"),
+        ({"a": some_draws(MODEL, 5)}, {"log_evidence": -3.0}, "log_evidence: expected an Estimate"),
+        ({"a": some_draws(MODEL, 5)}, {"seed": -1}, "seed: expected an int >= 0"),
         (
             {"a": {"W2": np.zeros((5, 1))}},
             {},
@@ -226,8 +231,9 @@ def test_compare_labels():
     ],
 )
 def test_bad_arguments(methods, arguments, message):
+    data = {"x": DATA.x, "y": DATA.y, "x_test": DATA.x_test, "y_test": DATA.y_test}
     with pytest.raises(ValueError, match=message):
-        compare(MODEL, methods, DATA.x, DATA.y, DATA.x_test, DATA.y_test, **arguments)
+        compare(MODEL, methods, **(data | arguments))
 
 
 def test_symmetrized_draws_are_the_same_functions(approximation):

@@ -64,6 +64,7 @@ def test_nuts_is_repeatable_and_quiet_away_from_a_terminal(capsys, monkeypatch):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.filterwarnings("ignore:nuts")  # of R-hat too
 def test_divergences_are_reported():
     said = r"nuts: \d+ of 8 draws diverged \(chains 0, 1\).*raise target_accept"
     with pytest.warns(UserWarning, match=said) as caught:
@@ -142,7 +143,7 @@ def test_the_prior_is_not_drawn_by_mistake():
         ({"max_tree_depth": 0}, "max_tree_depth: expected a whole number >= 1"),
         ({"seed": "one"}, "seed: expected an int >= 0, got 'one'"),
         ({"x": np.zeros((0, 1)), "y": np.zeros((0, 1))}, "x: expected at least one row"),
-        ({"bnn": TWO}, "bnn: expected a symvi.BNN, got MLP"),
+        ({"bnn": TWO}, "bnn: expected a symvi.BNN, got an object of type MLP"),
         ({"bnn": None}, "bnn: expected a symvi.BNN, got None"),
         ({"x": DATA.x[:, 0]}, "x: expected shape"),
         ({"y": DATA.y[:3]}, "y: expected shape"),

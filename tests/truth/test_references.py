@@ -130,7 +130,7 @@ def test_a_damaged_file_is_named(folder, change):
 
 def test_a_missing_file_is_named(folder):
     (folder / "two-weight.nc").unlink()
-    with pytest.raises(ValueError, match=r"two-weight\.nc: .* FileNotFoundError"):
+    with pytest.raises(ValueError, match=r"two-weight\.nc: .*FileNotFoundError"):
         reference_posterior("two-weight")
 
 
