@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from symvi import BNN, MLP, Gaussian, grid_posterior, nuts
-from symvi.data.datasets import absolute
+from symvi.data import absolute
 from symvi.truth.hamiltonian import of_depth, of_divergences, of_energies, of_functions
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
