@@ -391,8 +391,9 @@ def _checkpoint(plan) -> Checkpoint:
     bnn = plan.bnn
     first = bnn.init(jax.random.key(0))
     init = () if plan.init is None else tuple(jax.tree.leaves(plan.init))
+    group = bnn.symmetry.groups, bnn.symmetry.signed  # in full: the repr of the whole is short
     hashed = {
-        "model": fingerprint(bnn.shapes, bnn.symmetry, bnn.log_joint(first, plan.x, plan.y)),
+        "model": fingerprint(bnn.shapes, *group, bnn.log_joint(first, plan.x, plan.y)),
         "x": fingerprint(plan.x),
         "y": fingerprint(plan.y),
         "init": fingerprint(*init),
