@@ -36,8 +36,23 @@ class Row(NamedTuple):
 
 
 ROWS: list[Row] = []
-PENDING: set[str] = set()  # ids of rows whose room is not there yet
-NOT_YET = True  # the whole table waits for its rooms
+# Rooms whose rows are not held yet, by the beginning of a row's id.
+PENDING = (
+    "nuts",
+    "log_evidence",
+    "grid",
+    "Grid",
+    "reference",
+    "convergence",
+    "inference_data",
+    "compare",
+    "function_distance",
+    "fit",
+    "Fit",
+    "load",
+    "elbo",
+    "Auto",
+)
 
 
 def bad(label: str, call: Callable, name: str, wanted: str, remedy: str = "") -> None:
@@ -1006,8 +1021,8 @@ each(
     "fit(init)",
     lambda v: fit(init=v),
     (OTHER, "w", 3, spoiled(W, NAN)),
-    "init",
-    "shape|parameters|dict|finite|names",
+    "init|loc",
+    "shape|parameters|dict|finite|names|MeanField",
 )
 
 
@@ -1108,7 +1123,6 @@ each(
 )
 bad("Fit.save(folder)", in_folder(lambda f: a_fit().save(f)), "path", "file", "file")
 each("Fit.save", lambda v: a_fit().save(v), (None, 3, Anything()), "path", "path|file")
-bad("load(missing)", in_folder(lambda f: symvi.load(f / "none.npz")), "path|load", "", "")
 bad("load(folder)", in_folder(lambda f: symvi.load(f)), "path|load", "fit|file")
 bad("load(junk)", in_folder(lambda f: symvi.load(junk(f / "c"))), "path|load", "fit|file")
 each("load", lambda v: symvi.load(v), (None, 3, Anything()), "path", "path|file")
@@ -1753,7 +1767,6 @@ def check_message(text: str, row: Row) -> None:
 def test_the_table_is_long_and_names_every_row_once():
     labels = [row.id for row in ROWS]
     assert len(labels) == len(set(labels)) >= 160
-    assert set(labels) >= PENDING
 
 
 def test_every_public_name_is_in_the_table():
@@ -1775,7 +1788,7 @@ def quick_compilation():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_bad_input(row, tmp_path, monkeypatch, request):
-    if NOT_YET or row.id in PENDING:
+    if row.id.startswith(PENDING):
         request.applymarker(pytest.mark.xfail(strict=False, reason="its room is being rewritten"))
     monkeypatch.setenv("SYMVI_CLAIMS", str(tmp_path / "claims"))
     call = functools.partial(row.call, tmp_path) if hasattr(row.call, "needs_folder") else row.call

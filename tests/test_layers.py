@@ -174,7 +174,6 @@ def branches_on_a_method(tree: ast.Module) -> list[str]:
     return found
 
 
-@NOT_YET
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_no_room_branches_on_the_name_of_a_method(path):
     assert branches_on_a_method(parsed(path)) == [], "ask the method object instead"
@@ -214,7 +213,6 @@ def test_no_function_hides_the_module_of_its_name(path):
         assert module not in MODULES or source == module, f"{source} hides the module {module}"
 
 
-@NOT_YET
 def test_the_front_door_names_what_it_opens():
     tree = parsed(PACKAGE / "__init__.py")
     listed = next(
@@ -265,7 +263,6 @@ def without_encoding(tree: ast.Module) -> list[str]:
     ]
 
 
-@NOT_YET
 @pytest.mark.parametrize("path", SCRIPTS, ids=named)
 def test_text_files_have_an_encoding(path):
     assert without_encoding(parsed(path)) == []

@@ -85,7 +85,7 @@ def main():
     }
     target = ROOT / "book" / "results" / "calibration.json"
     partial_file = target.with_suffix(".tmp")
-    partial_file.write_text(json.dumps(record) + "\n")
+    partial_file.write_text(json.dumps(record) + "\n", encoding="utf-8")
     partial_file.replace(target)
     print(
         f"{len(record['ranks'])} replications in {target}, {sum(record['divergences'])} divergences"

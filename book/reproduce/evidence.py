@@ -191,7 +191,8 @@ def main():
     partial_file = target.with_suffix(".tmp")
     partial_file.write_text(
         json.dumps({"made": made, "settings": settings, "columns": COLUMNS, "posteriors": record})
-        + "\n"
+        + "\n",
+        encoding="utf-8",
     )
     partial_file.replace(target)
     print(f"{len(record)} posteriors in {target}")

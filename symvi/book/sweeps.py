@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import json
 import os
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tqdm.auto import tqdm
 
 from symvi import files
 from symvi.book.fingerprints import fingerprint, unguarded_line
-from symvi.checks import expected, needs, positive_int, shows_progress
+from symvi.checks import described, expected, needs, positive_int, shows_progress
 
 PATIENCE = 20  # seconds to wait for a scheduler
 VERSION = 1  # of the records
@@ -77,7 +78,7 @@ def sweep(
         Some cells failed, or returned what JSON has no form for; all others are stored. Or the
         script lacks its guard.
     """
-    folder, cells = Path(folder), list(cells)
+    folder, cells = Path(folder), _as_cells(cells)
     made_by = _maker(function)
     paths = [_path(folder, cell, made_by) for cell in cells]
     if not cells or len(set(paths)) != len(paths):
@@ -88,6 +89,16 @@ def sweep(
         failures = _run(function, todo, made_by, workers, scheduler, progress, len(cells))
         _check_failures(failures, len(todo), folder)
     return [_stored(path, cell) for path, cell in zip(paths, cells, strict=True)]
+
+
+def _as_cells(cells) -> list:
+    """`cells` as a list of dicts by names of arguments, or ValueError."""
+    listed = list(cells) if isinstance(cells, Iterable) and not isinstance(cells, str) else [cells]
+    for cell in listed:
+        if not isinstance(cell, dict) or not all(isinstance(name, str) for name in cell):
+            remedy = 'pass for example [{"seed": 0}, {"seed": 1}]'
+            raise expected("cells", "dicts of keyword arguments", described(cell), remedy)
+    return listed
 
 
 def _check_failures(failures, num: int, folder: Path) -> None:

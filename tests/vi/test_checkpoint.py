@@ -92,7 +92,7 @@ np.savez(sys.argv[-1], losses=run.losses, loc=run.posterior.loc["W1"])
 
 def test_killed_at_any_step(tmp_path):
     script, state = tmp_path / "run.py", tmp_path / "state.npz"
-    script.write_text(SCRIPT)
+    script.write_text(SCRIPT, encoding="utf-8")
     subprocess.run(
         [sys.executable, str(script), str(tmp_path / "whole.npz")], check=True, timeout=300
     )
