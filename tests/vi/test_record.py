@@ -107,7 +107,8 @@ def test_predictive_of_labels(classes):
 # ArviZ
 
 
-@pytest.mark.filterwarnings("ignore:Passing a dict or None as alias_mapping")  # of ArviZ
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # ArviZ with this Matplotlib
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter:UserWarning")  # of a short fit
 def test_arviz_reads_a_fit(regression, classes):
     mpl.use("Agg")
     for result, y, event in ((regression, Y, (2,)), (classes, LABELS, ())):
