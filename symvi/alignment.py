@@ -26,7 +26,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from symvi.checks import as_numbers, described, expected
 from symvi.symmetry import Axis, Element, Symmetry, UnitGroup
@@ -167,6 +166,8 @@ def _diagonal(group: UnitGroup, name: str, value: np.ndarray) -> np.ndarray:
 def _best_assignment(overlap: np.ndarray, signed: bool, diagonal=0.0) -> tuple:
     """Permutations and signs ``(num, n)`` that maximise the sum of overlaps."""
     gain = (np.abs(overlap) if signed else overlap) + diagonal
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     perm = np.stack([linear_sum_assignment(g, maximize=True)[1] for g in gain])
     if not signed:
         return perm, np.ones_like(perm)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
 
 from symvi.checks import described, expected
 from symvi.symmetry import Element, Symmetry, UnitGroup, swap
@@ -76,6 +75,8 @@ def _exchanges(units: np.ndarray, signed: bool) -> list:
     if size == 1:
         return []
     first, second = np.triu_indices(size, 1)
+    from scipy.spatial.distance import cdist, pdist  # slow to import
+
     apart_by_sign = {1: pdist(units)}
     if signed:
         apart_by_sign[-1] = cdist(units, -units)[first, second]

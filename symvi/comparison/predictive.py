@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-import scipy.stats
 
 from symvi.checks import expected
 from symvi.draws import (
@@ -132,7 +131,9 @@ def calibration_error(bnn: BNN, draws, x, y) -> Estimate:
 
 
 def _distance_from_uniform(values) -> float:
-    return scipy.stats.kstest(values, "uniform").statistic
+    from scipy.stats import kstest  # slow to import
+
+    return kstest(values, "uniform").statistic
 
 
 def expected_calibration_error(confidence, hit) -> float:
