@@ -116,6 +116,13 @@ def as_key(key, name: str = "key") -> jax.Array:
     raise expected(name, "one JAX key", described(key), "pass for example jax.random.key(0)")
 
 
+def required_key(key, name: str = "key") -> jax.Array:
+    """A JAX key, where there is no default: as :func:`as_key`, but ValueError for None too."""
+    if key is None:
+        raise expected(name, "one JAX key", None, "pass for example jax.random.key(0)")
+    return as_key(key, name)
+
+
 def is_finite(value) -> bool:
     """Whether every entry is finite; True for traced values, which cannot be looked at."""
     return not is_concrete(value) or bool(np.all(np.isfinite(np.asarray(value))))

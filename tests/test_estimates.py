@@ -1,10 +1,13 @@
 """Intervals over independent seeds, against scipy."""
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.stats
 
 import symvi
+from symvi.estimates import from_samples
 
 
 @pytest.mark.parametrize("num", [2, 10])
@@ -17,6 +20,15 @@ def test_mean_interval_equals_scipy(num, level):
         values.mean(), rel=1e-12
     )
     np.testing.assert_allclose(found[1:], (expected.low, expected.high), rtol=1e-12)
+
+
+def test_an_estimate_is_the_mean_of_its_draws_with_their_standard_error():
+    values = np.random.default_rng(0).normal(size=7)
+    found = from_samples(values, "lower")
+    assert found == (values.mean(), scipy.stats.sem(values), "lower")
+    assert from_samples([2.0], "exact") == (2.0, np.inf, "exact")
+    assert symvi.Estimate(np.float32(0.5), np.array(0), "upper") == (0.5, 0.0, "upper")
+    assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_equal_values_have_an_interval_of_no_width():
@@ -42,6 +54,14 @@ def test_equal_values_have_an_interval_of_no_width():
             lambda: symvi.mean_interval([1.0, 2.0], level=95),
             "level: expected a number between 0 and 1, got 95; pass",
         ),
+        (lambda: symvi.mean_interval("text"), "differences: expected an array of numbers"),
+        (lambda: symvi.mean_interval(None), "differences: expected an array of numbers, got None"),
+        (lambda: symvi.Estimate("x", 0.0, "exact"), "value: expected a number, got 'x'; pass"),
+        (lambda: symvi.Estimate(1.0, None, "exact"), "std_error: expected a number, got None"),
+        (lambda: symvi.Estimate(1.0, -0.1, "exact"), "std_error: expected a number >= 0, got -0.1"),
+        (lambda: symvi.Estimate(1.0, 0.1, "sure"), "kind: expected one of 'exact', 'lower'"),
+        (lambda: from_samples([], "exact"), "values: expected a row of at least 1 number"),
+        (lambda: from_samples([1.0, 2.0], "best"), "kind: expected one of 'exact', 'lower'"),
     ],
 )
 def test_bad_input(call, match):

@@ -24,7 +24,7 @@ import symvi
 from symvi import files
 from symvi.comparison import expected_calibration_error
 from symvi.information import pairwise_bounds, pairwise_objective
-from symvi.permanents.core import MAX_EXACT
+from symvi.permanents import MAX_EXACT
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS, WIDE, SEEDS, TRACED = (5, 10, 20, 30), (100, 400), 10, 2

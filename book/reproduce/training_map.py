@@ -21,7 +21,7 @@ import numpy as np
 import symvi
 from symvi import files
 from symvi.information import pairwise_bounds, pointwise_exact, pointwise_guided
-from symvi.permanents.core import MAX_EXACT
+from symvi.permanents import MAX_EXACT
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = {

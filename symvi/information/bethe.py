@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from symvi.checks import expected
 from symvi.information.method import Method, matrices_at_once
-from symvi.permanents.core import bethe
+from symvi.permanents import bethe
 from symvi.posteriors.mean_field import MeanField, log_unit_densities
 from symvi.symmetry import Symmetry
 

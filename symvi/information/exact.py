@@ -22,10 +22,10 @@ from typing import ClassVar
 
 import jax
 
+from symvi.arrays import log_sum_exp
 from symvi.checks import expected
 from symvi.information.method import Method
-from symvi.permanents.core import MAX_EXACT, log_permanent
-from symvi.permanents.scaling import log_sum_exp
+from symvi.permanents import MAX_EXACT, log_permanent
 from symvi.posteriors.mean_field import MeanField, log_unit_densities
 from symvi.symmetry import Symmetry
 

@@ -25,11 +25,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symvi.arrays import log_sum_exp
 from symvi.checks import positive_int
 from symvi.estimates import Bounds, from_samples
 from symvi.information.method import Method, matrices_at_once, measured
-from symvi.permanents.core import draw_permutation
-from symvi.permanents.scaling import log_sum_exp, scale_matrix
+from symvi.permanents import draw_permutation
+from symvi.permanents.scaling import scale_matrix
 from symvi.posteriors.mean_field import MeanField, log_unit_densities
 from symvi.symmetry import Element, Symmetry
 

@@ -18,9 +18,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from symvi.arrays import log_sum_exp
 from symvi.checks import positive_int
 from symvi.information.method import Method
-from symvi.permanents.scaling import log_sum_exp
 from symvi.posteriors.mean_field import MeanField
 
 

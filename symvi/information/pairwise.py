@@ -29,8 +29,7 @@ import jax.numpy as jnp
 from symvi.estimates import Bounds, Estimate
 from symvi.information.method import Method
 from symvi.information.overlaps import overlap_matrices
-from symvi.permanents.core import log_permanent, log_permanent_bounds
-from symvi.permanents.entropy import entropy_bound
+from symvi.permanents import entropy_bound, log_permanent, log_permanent_bounds
 from symvi.posteriors.mean_field import MeanField
 
 SMALL = 8  # up to this many units the exact permanent costs no more than messages
@@ -39,28 +38,22 @@ ROUNDS = 2  # of messages a step: they start from the last step's, and the matri
 
 def _own_overlaps(q, group):
     """log BC and -KL between the own unit vectors of one layer."""
-    loc = q.symmetry.own_units(q.loc, group.name)
-    scale = q.symmetry.own_units(q.scale, group.name)
-    return overlap_matrices(loc, scale, q.unit_lower(group.name), signed=q.symmetry.signed)
+    return overlap_matrices(*q.unit_gaussians(group.name), signed=q.symmetry.signed)
 
 
-def _log_likeness(q, group, is_last):
-    """-KL between all weights of a layer's units, or None where they share correlated weights."""
-    if is_last:
-        return _own_overlaps(q, group)[1]
-    if q.unit_lower(group.name) is not None:
+def _log_likeness(q, group):
+    """-KL between all weights of a layer's units, or None where units are not independent."""
+    every = q.joint_unit_gaussians(group.name)
+    if every is None:
         return None
-    # the outgoing weights belong to the next layer
-    loc = q.symmetry.units(q.loc, group.name)
-    scale = q.symmetry.units(q.scale, group.name)
-    return overlap_matrices(loc, scale, signed=q.symmetry.signed)[1]
+    return overlap_matrices(*every, signed=q.symmetry.signed)[1]
 
 
 def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int = 100):
     """The pairwise lower bound of I(g; w) to train with, in nats: ``(value, messages)``.
 
     sum over layers of log n! - log perm(BC). Beyond 8 units the upper bound of
-    :mod:`symvi.permanents.entropy` stands for perm, so the value stays a lower bound of I.
+    :func:`symvi.permanents.entropy_bound` stands for perm, so the value stays a lower bound of I.
     `messages` of an earlier call start the next one; give `max_iter` = a few rounds then.
     """
     total, after = 0.0, {}
@@ -85,14 +78,13 @@ def pairwise_bounds(q: MeanField) -> tuple:
     exact up to 16 units and otherwise bounded on the safe side.
     """
     below, above = 0.0, 0.0
-    groups = q.symmetry.groups
-    for index, group in enumerate(groups):
+    for group in q.symmetry.groups:
         log_factorial = math.lgamma(group.size + 1)
         log_signs = group.size * math.log(2) if q.symmetry.signed else 0.0
         most = log_factorial + log_signs
         log_bc, _ = _own_overlaps(q, group)
         below = below + jnp.clip(log_factorial - log_permanent_bounds(log_bc)[1], 0.0, most)
-        log_like = _log_likeness(q, group, is_last=index + 1 == len(groups))
+        log_like = _log_likeness(q, group)
         if log_like is None:
             above = above + most
         else:

@@ -1,18 +1,20 @@
-"""Small dense matrices, many at a time: inverses of unit triangular ones, and log determinants, by plain elimination.
+"""Inverses and log determinants of many small dense matrices at a time, by plain elimination.
 
-LAPACK works through a batch matrix by matrix, and inside compiled loops its calls can wait for each other for ever
-on a processor with few cores. Elimination over the columns, all matrices of the batch side by side, has neither problem.
+LAPACK works through a batch matrix by matrix, and inside compiled loops its calls can wait for each
+other for ever on a processor with few cores. Elimination over the columns, all matrices of the
+batch side by side, has neither problem.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 @jax.custom_jvp
-def inverse_of_unit_lower(lower):
-    """(1 + N)^-1 for strictly lower triangular N, shape ``(..., d, d)``, by forward substitution."""
+def inverse_of_unit_lower(lower: Float[Array, "*batch d d"]) -> Float[Array, "*batch d d"]:
+    """(1 + N)^-1 for strictly lower triangular N, ``(..., d, d)``, by forward substitution."""
     d = lower.shape[-1]
 
     def row(
@@ -32,11 +34,14 @@ def _inverse_rule(primals, tangents):
     return inverse, -inverse @ tangents[0] @ inverse
 
 
-def log_det_and_square(matrix, vector):
-    """log det C and v^T C^-1 v for symmetric positive definite C ``(..., d, d)`` and v ``(..., d)``, by elimination of rows.
+def log_det_and_square(
+    matrix: Float[Array, "*batch d d"], vector: Float[Array, "*batch d"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """log det C and v^T C^-1 v for positive definite C ``(..., d, d)`` and v ``(..., d)``.
 
-    After the first k rows are eliminated, the pivot C_kk is the variance of entry k given those before, and v_k what is
-    left of v there: log det C = sum of log pivots, v^T C^-1 v = sum of v_k^2 / pivot.
+    After the first k rows are eliminated, the pivot C_kk is the variance of entry k given those
+    before, and v_k what is left of v there: log det C = sum of log pivots, v^T C^-1 v = sum of
+    v_k^2 / pivot.
     """
 
     def step(state, k):

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from symvi.checks import is_concrete, positive_int
+from symvi.arrays import over_leading_axes
+from symvi.checks import (
+    as_numbers,
+    described,
+    expected,
+    is_concrete,
+    is_finite,
+    positive_int,
+    required_key,
+)
 from symvi.symmetry import Symmetry
 
 
-def log_normal(value, loc, scale):
-    """log N(value; loc, scale^2), elementwise, in nats."""
-    z = (value - loc) / scale
-    return -0.5 * z * z - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
+class UnitGaussians(NamedTuple):
+    """Independent Gaussian units: unit i has mean loc_i and covariance S (1 + N)(1 + N)^T S.
+
+    Attributes
+    ----------
+    loc, scale : arrays (n, d)
+        S = diag(scale_i).
+    lower : array (n, d, d) or None
+        N of each unit, strictly lower triangular; None where weights inside a unit are independent.
+    """
+
+    loc: Float[Array, "n d"]
+    scale: Float[Array, "n d"]
+    lower: Float[Array, "n d d"] | None = None
 
 
 @dataclass(frozen=True)
@@ -26,9 +47,15 @@ class MeanField:
     Parameters
     ----------
     loc, scale : dict of arrays
-        Same names and shapes, finite; scale > 0.
+        Same names and shapes, finite; scale > 0. At least one name.
     symmetry : Symmetry
-        The group that :class:`Symmetrized` averages over; parameters that it does not move may be present.
+        The group that :class:`Symmetrized` averages over; parameters that it does not move may be
+        present.
+
+    Raises
+    ------
+    ValueError
+        If `loc` and `scale` are not such dicts, or the weights are not those of `symmetry`.
     """
 
     loc: dict
@@ -36,92 +63,195 @@ class MeanField:
     symmetry: Symmetry = Symmetry()
 
     def __post_init__(self):
-        leaves = jax.tree.leaves((self.loc, self.scale))
-        if not all(
-            isinstance(leaf, (jax.Array, np.ndarray, float, int)) for leaf in leaves
-        ) or not is_concrete(*leaves):
-            return  # made inside a transformation
-        loc, scale = ({k: np.shape(v) for k, v in side.items()} for side in (self.loc, self.scale))
-        if loc != scale:
-            raise ValueError(
-                f"scale: expected names and shapes of loc {loc}, got {scale}; pass one scale for each loc"
-            )
-        self.symmetry.check_weights(self.loc)
+        loc = _as_named_floats("loc", self.loc)
+        scale = _as_named_floats("scale", self.scale)
+        _check_same_shapes(loc, scale)
         for name in loc:
-            if not np.all(np.isfinite(self.loc[name])):
-                raise ValueError(
-                    f"loc[{name!r}]: expected finite numbers, got NaN or infinity; pass means"
-                )
-            if not np.all((np.asarray(self.scale[name]) > 0) & np.isfinite(self.scale[name])):
-                raise ValueError(
-                    f"scale[{name!r}]: expected positive finite numbers, got down to {np.min(self.scale[name]):g}, up to {np.max(self.scale[name]):g}; pass standard deviations"
-                )
+            _check_values(name, loc[name], scale[name])
+        if not isinstance(self.symmetry, Symmetry):
+            got = described(self.symmetry)
+            raise expected("symmetry", "a Symmetry", got, "pass for example net.symmetry")
+        self.symmetry.check_weights(loc)
+        object.__setattr__(self, "loc", loc)
+        object.__setattr__(self, "scale", scale)
 
     def sample(self, key, num: int) -> dict:
-        """`num` independent draws: a dict of arrays of shape ``(num, *shape)``."""
+        """`num` independent draws: a dict of arrays of shape ``(num, *shape)``.
+
+        Raises ValueError unless `key` is a JAX key and num >= 1.
+        """
+        key = required_key(key)
         num = positive_int("num", num)
-        noise = {
-            name: jax.random.normal(
+        noise = {}
+        for i, name in enumerate(sorted(self.loc)):
+            loc = self.loc[name]
+            noise[name] = jax.random.normal(
                 jax.random.fold_in(key, i), (num, *jnp.shape(loc)), jnp.result_type(loc)
             )
-            for i, (name, loc) in enumerate(sorted(self.loc.items()))
-        }
         return jax.vmap(self.from_noise)(noise)
 
     def from_noise(self, noise: dict) -> dict:
-        """The draw that standard normal `noise` (one array for each array of weights) gives: loc + scale * noise."""
+        """The draw loc + scale * noise, for standard normal `noise` shaped as ``loc``."""
         return {name: loc + self.scale[name] * noise[name] for name, loc in self.loc.items()}
 
-    def log_prob(self, params: dict) -> jax.Array:
-        """log q(w) in nats. Leading batch axes of `params` are kept: ``(num, *shape)`` gives ``(num,)``."""
+    def log_prob(self, params: dict) -> Float[Array, "*batch"]:
+        """log q(w) in nats, over leading batch axes: ``(num, *shape)`` gives ``(num,)``.
+
+        Raises ValueError unless `params` has the names and shapes of ``loc``.
+        """
+        params, num_axes = weights_like(self.loc, params)
         total = 0.0
         for name, loc in self.loc.items():
             terms = log_normal(params[name], loc, self.scale[name])
-            total = total + terms.sum(axis=tuple(range(terms.ndim - jnp.ndim(loc), terms.ndim)))
+            total = total + terms.sum(axis=tuple(range(num_axes, terms.ndim)))
         return total
 
     def variance(self) -> dict:
         """Var[w] of each weight."""
         return {name: scale**2 for name, scale in self.scale.items()}
 
-    def unit_log_density(self, units, name: str | None = None) -> jax.Array:
-        """log q_i(u_j) for own unit vectors `units` of shape ``(m, d)``: shape ``(n, m)``."""
-        loc, scale = (self.symmetry.own_units(p, name) for p in (self.loc, self.scale))
+    def unit_log_density(self, units, name: str | None = None) -> Float[Array, "n m"]:
+        """log q_i(u_j) in nats for own unit vectors `units` ``(m, d)``: shape ``(n, m)``."""
+        loc, scale, _ = MeanField.unit_gaussians(self, name)
+        units = as_units(units, loc.shape[1])
         return log_normal(units[None, :, :], loc[:, None, :], scale[:, None, :]).sum(-1)
 
-    def unit_lower(self, name: str | None = None) -> None:
-        """None: weights inside a unit are independent. See :class:`UnitNormal`."""
+    def unit_gaussians(self, name: str | None = None) -> UnitGaussians:
+        """The Gaussians of the own weights of each unit of one group; units are independent."""
+        loc = self.symmetry.own_units(self.loc, name)
+        scale = self.symmetry.own_units(self.scale, name)
+        return UnitGaussians(loc, scale)
 
-    def rest_log_prob(self, params: dict) -> jax.Array:
-        """log q of the weights that no group moves."""
+    def joint_unit_gaussians(self, name: str | None = None) -> UnitGaussians | None:
+        """The Gaussians of all weights that move with a unit, own or not.
+
+        None where the units are not independent in these.
+        """
+        loc = self.symmetry.units(self.loc, name)
+        scale = self.symmetry.units(self.scale, name)
+        return UnitGaussians(loc, scale)
+
+    def rest_log_prob(self, params: dict) -> Float[Array, ""]:
+        """log q in nats of the weights that no group moves: a scalar."""
         params, loc, scale = (self.symmetry.rest(p) for p in (params, self.loc, self.scale))
-        return sum(
-            (log_normal(params[k], loc[k], scale[k]).sum() for k in loc), start=jnp.zeros(())
-        )
+        total = jnp.zeros(())
+        for name in loc:
+            total = total + log_normal(params[name], loc[name], scale[name]).sum()
+        return total
 
-    def entropy(self) -> jax.Array:
+    def entropy(self) -> Float[Array, ""]:
         """H(q) in nats, in closed form: a scalar."""
-        return sum(
-            jnp.log(s).sum() + 0.5 * jnp.size(s) * math.log(2 * math.pi * math.e)
-            for s in self.scale.values()
-        )
+        total = 0
+        for scale in self.scale.values():
+            constants = 0.5 * jnp.size(scale) * math.log(2 * math.pi * math.e)
+            total = total + (jnp.log(scale).sum() + constants)
+        return total
+
+
+def log_normal(
+    value: Float[Array, " ..."], loc: Float[Array, " ..."], scale: Float[Array, " ..."]
+) -> Float[Array, " ..."]:
+    """log N(value; loc, scale^2), elementwise, in nats."""
+    z = (value - loc) / scale
+    return -0.5 * z * z - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
+
+
+def log_unit_densities(q: MeanField, params: dict, name: str | None = None) -> Float[Array, "n n"]:
+    """The matrix log A[i, j] = log q_i(u_j) in nats, shape ``(n, n)``.
+
+    It holds unit j of `params` under unit i of `q`. For a signed group, log of the mean over the
+    two signs of u_j. With several unit groups, `name` says which, and the unit vectors are those of
+    :meth:`Symmetry.own_units`.
+    """
+    units = q.symmetry.own_units(params, name)
+    if not q.symmetry.signed:
+        return q.unit_log_density(units, name)
+    both = jnp.logaddexp(q.unit_log_density(units, name), q.unit_log_density(-units, name))
+    return both - math.log(2)
 
 
 def over_draws(function, loc: dict, params: dict):
-    """`function` of one set of weights, shaped as `loc`, over the leading batch axes of `params`."""
-    name = next(iter(loc))
-    batch = jnp.shape(params[name])[: jnp.ndim(params[name]) - jnp.ndim(loc[name])]
-    if not batch:
-        return function(params)
-    rows = {k: jnp.reshape(params[k], (-1, *jnp.shape(v))) for k, v in loc.items()}
-    return jax.vmap(function)(rows).reshape(batch)
+    """`function` of one set of weights, shaped as `loc`, over the leading batch axes of `params`.
+
+    Raises ValueError unless `params` has the names and shapes of `loc`.
+    """
+    params, num_axes = weights_like(loc, params)
+    return over_leading_axes(function, num_axes, params)
+
+
+def weights_like(loc: dict, params) -> tuple:
+    """`params` as arrays, in the order of `loc`, and the number of their leading batch axes.
+
+    Raises ValueError unless the names are those of `loc`, and the shapes too but for the batch
+    axes, which all arrays share.
+    """
+    if not isinstance(params, dict) or set(params) != set(loc):
+        got = sorted(map(str, params)) if isinstance(params, dict) else described(params)
+        wanted = f"a dict of the names {sorted(loc)}"
+        raise expected("params", wanted, got, "pass weights of the same network")
+    arrays = {name: as_numbers(f"params[{name!r}]", params[name]) for name in loc}
+    first = next(iter(loc))
+    batch = arrays[first].shape[: max(0, arrays[first].ndim - jnp.ndim(loc[first]))]
+    for name, array in arrays.items():
+        if array.shape != (*batch, *jnp.shape(loc[name])):
+            remedy = "pass weights of the same network, with the same batch axes on each"
+            wanted = f"shape {(*batch, *jnp.shape(loc[name]))}"
+            raise expected(f"params[{name!r}]", wanted, array.shape, remedy)
+    return arrays, len(batch)
+
+
+def as_units(units, d: int) -> Float[Array, "m d"]:
+    """`units` as an array; ValueError unless it holds vectors of `d` weights, ``(m, d)``."""
+    units = as_numbers("units", units)
+    if units.ndim != 2 or units.shape[1] != d:
+        remedy = "pass vectors from own_units(params)"
+        raise expected("units", f"unit vectors of shape (m, {d})", units.shape, remedy)
+    return units
+
+
+def _as_named_floats(name: str, values) -> dict:
+    if not isinstance(values, dict) or not values:
+        raise expected(
+            name, "a dict of named arrays", described(values), 'pass for example {"W1": array}'
+        )
+    return {key: as_floats(f"{name}[{key!r}]", value) for key, value in values.items()}
+
+
+def as_floats(name: str, value) -> Float[Array, " ..."]:
+    """`value` as an array of floats; whole numbers are converted. ValueError for anything else."""
+    array = as_numbers(name, value)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise expected(name, "real numbers", f"dtype {array.dtype}", "pass real weights")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def _check_same_shapes(loc: dict, scale: dict) -> None:
+    shapes = {name: jnp.shape(value) for name, value in loc.items()}
+    got = {name: jnp.shape(value) for name, value in scale.items()}
+    if got != shapes:
+        wanted = f"names and shapes of loc {shapes}"
+        raise expected("scale", wanted, got, "pass one scale for each loc")
+
+
+def _check_values(name: str, loc, scale) -> None:
+    """ValueError for means that are not finite and for scales that are not positive."""
+    if not is_finite(loc):
+        raise expected(f"loc[{name!r}]", "finite numbers", "NaN or infinity", "pass means")
+    if is_concrete(scale) and not (is_finite(scale) and np.all(np.asarray(scale) > 0)):
+        got = f"down to {np.min(scale):g}, up to {np.max(scale):g}"
+        remedy = "pass standard deviations"
+        raise expected(f"scale[{name!r}]", "positive finite numbers", got, remedy)
 
 
 def register_posterior(cls, fields: tuple) -> None:
-    """Make `cls` a pytree of `fields`. It is rebuilt without checks: a gradient with respect to q is a `cls` too, with any sign."""
+    """Make `cls` a pytree of `fields`, rebuilt without checks.
+
+    So a gradient with respect to q is a `cls` too, with any sign.
+    """
 
     def flatten(q):
-        return tuple((jax.tree_util.GetAttrKey(k), getattr(q, k)) for k in fields), q.symmetry
+        children = tuple((jax.tree_util.GetAttrKey(name), getattr(q, name)) for name in fields)
+        return children, q.symmetry
 
     def rebuild(symmetry, children):
         q = object.__new__(cls)
@@ -132,15 +262,3 @@ def register_posterior(cls, fields: tuple) -> None:
 
 
 register_posterior(MeanField, ("loc", "scale"))
-
-
-def log_unit_densities(q: MeanField, params: dict, name: str | None = None) -> jax.Array:
-    """The matrix log A[i, j] = log q_i(u_j), shape ``(n, n)``: unit vector j of `params` under unit i of `q`.
-
-    For a signed group, log of the mean over the two signs of u_j. With several unit groups, `name` says which, and the
-    unit vectors are those of :meth:`Symmetry.own_units`.
-    """
-    u = q.symmetry.own_units(params, name)
-    if not q.symmetry.signed:
-        return q.unit_log_density(u, name)
-    return jnp.logaddexp(q.unit_log_density(u, name), q.unit_log_density(-u, name)) - math.log(2)

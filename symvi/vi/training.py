@@ -294,7 +294,7 @@ def _first_theta(plan, keys) -> Theta:
     log_scale = jnp.broadcast_to(jnp.log(scale), loc.shape)
     lower = _no_correlation(plan, plan.init.loc)
     for name in lower:
-        given = plan.init.unit_lower(name)
+        given = plan.init.unit_gaussians(name).lower
         if given is not None:
             lower[name] = jnp.broadcast_to(given, lower[name].shape)
     return Theta(loc, log_scale, lower)

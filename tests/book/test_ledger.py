@@ -156,7 +156,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(claims, monkeypatc
         ),
         (
             ("own-a", "a", True),
-            {"x": Estimate(1.0, 0.1, "sure")},
+            {"x": Estimate(1.0, 0.1, "exact")._replace(kind="sure")},
             r"x: expected std_error >= 0 and a kind among exact",
         ),
         (

@@ -120,7 +120,7 @@ def test_unit_normal_density_against_scipy(widths):
     expected = sum(scipy.stats.norm(q.loc[k], q.scale[k]).logpdf(v).sum() for k, v in rest.items())
     for g in q.symmetry.groups:
         loc, scale, units = (q.symmetry.own_units(p, g.name) for p in (q.loc, q.scale, w))
-        cov = covariances(scale, q.unit_lower(g.name))
+        cov = covariances(scale, q.unit_gaussians(g.name).lower)
         for i in range(g.size):
             expected += scipy.stats.multivariate_normal(loc[i], cov[i]).logpdf(units[i])
             assert float(q.unit_log_density(units, g.name)[i, 1]) == pytest.approx(
@@ -136,7 +136,7 @@ def test_unit_normal_samples_entropy_and_batches():
     assert log_prob.shape == (40_000,)
     assert abs(log_prob.mean() + float(q.entropy())) < 4 * log_prob.std() / 200
     units = np.asarray(jax.vmap(q.symmetry.own_units)(w))
-    expected = covariances(q.symmetry.own_units(q.scale), q.unit_lower())
+    expected = covariances(q.symmetry.own_units(q.scale), q.unit_gaussians().lower)
     for i in range(3):
         np.testing.assert_allclose(
             np.cov(units[:, i].T), expected[i], atol=0.06 * np.abs(expected[i]).max()

@@ -12,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from symvi.permanents import core as permanents
-from symvi.permanents.core import (
+from symvi import permanents
+from symvi.arrays import log_sum_exp
+from symvi.permanents import (
     bethe,
     draw_permutation,
+    entropy_bound,
     log_permanent,
     log_permanent_bethe,
     log_permanent_bounds,
     sample_permutations,
+    sinkhorn,
 )
-from symvi.permanents.entropy import entropy_bound
-from symvi.permanents.scaling import log_sum_exp, sinkhorn
+from symvi.permanents import exact as exact_permanent
 
 
 def brute_force(log_a):
@@ -126,7 +128,9 @@ def test_bad_input(log_a, match):
 
 
 def drawn_matrix(kind, n, rng):
-    """Matrices of log entries that strain the bounds: rows of -1e4, ties, one dominant permutation, constants, wide ranges."""
+    """Matrices of log entries that strain the bounds: rows of -1e4, ties, one dominant permutation,
+    constants, wide ranges.
+    """
     log_a = rng.normal(size=(n, n)) * rng.choice([0.1, 1.0, 10.0, 100.0])
     if kind == "low rows":
         log_a[rng.integers(n, size=2)] -= 1e4
@@ -251,7 +255,7 @@ def test_float32_with_entries_of_ten_thousand(n):
 
 def test_single_precision_after_double_in_one_process():
     log_a = np.random.default_rng(9).normal(size=(9, 9))
-    permanents._levels.cache_clear()
+    exact_permanent._levels.cache_clear()
     with jax.enable_x64(True):
         exact = float(jax.jit(log_permanent)(jnp.asarray(log_a)))
     with jax.enable_x64(False):
@@ -294,7 +298,9 @@ def test_bounds_batch_jit_and_vmap():
 
 
 def entropy_energy(log_a, b):
-    """F(b) = sum b log A - b log b + b psi(b), psi(b) = -1 - b log b / (1 - b), the integral of log(b + s (1 - b))."""
+    """F(b) = sum b log A - b log b + b psi(b), psi(b) = -1 - b log b / (1 - b), the integral of
+    log(b + s (1 - b)).
+    """
     return float((b * (log_a - np.log(b)) + b * (-1 - b * np.log(b) / (1 - b))).sum())
 
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 import symvi
-from symvi.posteriors.mean_field import log_unit_densities
+from symvi.posteriors import log_unit_densities
 
 NETS = {
     "plain": symvi.MLP([1, 4, 1], "relu"),
@@ -86,7 +86,9 @@ Q_TWO = symvi.MeanField(
 
 
 def test_a_gradient_with_respect_to_q_is_a_mean_field():
-    """Rebuilding the pytree does not check the scale: here d log q / d scale = -1 / scale at the mean."""
+    """Rebuilding the pytree does not check the scale: here d log q / d scale = -1 / scale at the
+    mean.
+    """
     gradient = jax.grad(lambda q: q.log_prob(q.loc))(Q_TWO)
     np.testing.assert_allclose(gradient.scale["W1"], -1 / Q_TWO.scale["W1"], rtol=1e-12)
     assert [
@@ -138,7 +140,9 @@ def test_bad_input(call, match):
 
 @pytest.mark.parametrize("posterior", [symvi.MeanField, symvi.UnitNormal])
 def test_a_symmetry_that_does_not_fit_the_weights_is_refused(posterior):
-    """Three units under the symmetry of ten gave a certified I of 15.1 nats, where log 3! = 1.79 is the most."""
+    """Three units under the symmetry of ten gave a certified I of 15.1 nats, where log 3! = 1.79 is
+    the most.
+    """
     loc = symvi.MLP([1, 3, 1]).init(jax.random.key(0))
     scale = jax.tree.map(jnp.ones_like, loc)
     with pytest.raises(
