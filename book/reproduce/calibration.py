@@ -1,10 +1,11 @@
-"""Simulation-based calibration of NUTS and of the model's own densities (Talts et al. 2018), on a small network.
+"""Simulation-based calibration of NUTS and of the model's densities, on a small network.
 
     .venv/bin/python book/reproduce/calibration.py
 
-Each replication draws weights from the prior and data from the likelihood, and ranks what is true among 99 thinned posterior
-draws: the function at three inputs, the log noise and the log joint density, which no relabelling changes. Ranks are uniform on 0..99
-if everything is right. It writes book/results/calibration.json and goes on where it was interrupted.
+Each replication draws weights from the prior and data from the likelihood, and ranks what is true
+among 99 thinned posterior draws: the function at three inputs, the log noise and the log joint
+density, which no relabelling changes (Talts et al. 2018). Ranks are uniform on 0..99 if everything
+is right. It writes book/results/calibration.json and goes on where it was interrupted.
 """
 
 import json
@@ -25,7 +26,7 @@ REPLICATIONS, BLOCK = 200, 50
 
 
 def replications(first, block=BLOCK):
-    """The ranks of `block` replications from number `first` on, ``(block, 5)``, and the divergences in each."""
+    """The ranks of `block` replications from `first` on, ``(block, 5)``, and the divergences."""
     jax.config.update("jax_enable_x64", True)
     from numpyro.infer import MCMC, NUTS
 

@@ -1,9 +1,10 @@
-"""The table of chapter 10: log evidences of the six reference posteriors, and variational fits measured against them.
+"""The table of chapter 10: log evidences of the reference posteriors, and fits against them.
 
     .venv/bin/python book/reproduce/evidence.py
 
-runs tempered sequential Monte Carlo in blocks of independent repeats, fits every method from the same eight starts, and writes
-book/results/evidence.json. It goes on where it was interrupted; what is finished is kept in _build/results/evidence.
+runs tempered sequential Monte Carlo in blocks of independent repeats, fits every method from the
+same eight starts, and writes book/results/evidence.json. It goes on where it was interrupted; what
+is finished is kept in _build/results/evidence.
 """
 
 import json
@@ -75,7 +76,10 @@ def pooled(blocks):
 
 @partial(jax.jit, static_argnums=0)
 def measure(bnn, q, x, y, key):
-    """The columns for one posterior: L and I(g; w) on the same draws, exact with one hidden layer, and else guided bounds on some of them."""
+    """The columns for one posterior: L and I(g; w) on the same draws.
+
+    I is exact with one hidden layer, and else guided bounds on some of the draws.
+    """
     k_weights, k_group = jax.random.split(key)
     w = q.sample(k_weights, MEASURED)
 
@@ -126,7 +130,10 @@ def train(name, method, steps=STEPS, seed=0):
 
 
 def fitted(name, method):
-    """The columns of every restart, shape (restarts, columns), each on draws of its own, the same for all methods; a restart that diverged stays NaN."""
+    """The columns of every restart, shape (restarts, columns).
+
+    Each is on draws of its own, the same for all methods; a restart that diverged stays NaN.
+    """
     jax.config.update("jax_enable_x64", True)
     begun = time.time()
     bnn, data = symvi.reference_model(name)

@@ -45,7 +45,7 @@ def test_ranks_are_uniform(column):
 
 
 def test_the_test_sees_a_wrong_posterior():
-    """Ranks of a posterior that is 1.4 times too wide pile up in the middle; too narrow, at the ends."""
+    """Ranks of a posterior 1.4 times too wide pile up in the middle; too narrow, at the ends."""
     rng, num, draws = np.random.default_rng(0), len(RECORD["ranks"]), RECORD["setting"]["draws"]
     truth = rng.normal(size=(num, 1))
     for width in (1.4, 1 / 1.4):

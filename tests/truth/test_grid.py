@@ -18,10 +18,10 @@ def data(slope, noise, num=20, seed=0):
 
 
 def quadrant_log_evidence(x, y, noise):
-    """log p(y | x) of f = relu(w1 x) + relu(w2 x), w ~ N(0, 1): on a quadrant the log joint is quadratic.
+    """log p(y | x) of f = relu(w1 x) + relu(w2 x), w ~ N(0, 1): quadratic on each quadrant.
 
-    Unit k is on where sign(x) = sign(w_k), so f = a_1 w_1 + a_2 w_2 with a_k = x [x w_k > 0]. The inner integral over w_2 is
-    a Gaussian tail, the outer one over w_1 a one-dimensional quadrature.
+    Unit k is on where sign(x) = sign(w_k), so f = a_1 w_1 + a_2 w_2 with a_k = x [x w_k > 0].
+    The inner integral over w_2 is a Gaussian tail, the outer one over w_1 a quadrature.
     """
     x, y = x[:, 0], y[:, 0]
     nodes, weights = np.polynomial.legendre.leggauss(20)
