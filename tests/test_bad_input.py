@@ -36,23 +36,7 @@ class Row(NamedTuple):
 
 
 ROWS: list[Row] = []
-# Rooms whose rows are not held yet, by the beginning of a row's id.
-PENDING = (
-    "nuts",
-    "log_evidence",
-    "grid",
-    "Grid",
-    "reference",
-    "convergence",
-    "inference_data",
-    "compare",
-    "function_distance",
-    "fit",
-    "Fit",
-    "load",
-    "elbo",
-    "Auto",
-)
+PENDING = ("nuts(progress)",)  # beginnings of the ids of rows that are not held yet
 
 
 def bad(label: str, call: Callable, name: str, wanted: str, remedy: str = "") -> None:
@@ -1251,7 +1235,13 @@ bad(
     "shape|parameters",
 )
 each("convergence(bnn)", lambda v: symvi.convergence(v, drawn(), X, Y), NOT_BNN, "bnn", "BNN")
-each("inference_data(bnn)", lambda v: symvi.draws.inference_data(v, draws(), X, Y), NOT_BNN, "bnn", "BNN")
+each(
+    "inference_data(bnn)",
+    lambda v: symvi.draws.inference_data(v, draws(), X, Y),
+    NOT_BNN,
+    "bnn",
+    "BNN",
+)
 each(
     "inference_data(draws)",
     lambda v: symvi.draws.inference_data(BNN, v, X, Y),
@@ -1344,7 +1334,7 @@ each(
     "methods|draws",
     "posterior",
 )
-bad("compare(class)", lambda: compare({"a": symvi.MeanField}), "methods|q", "posterior")
+bad("compare(class)", lambda: compare({"a": symvi.MeanField}), "methods|q|draws", "posterior")
 bad("compare(draws of another)", lambda: compare({"a": OTHER}), "draws|methods", "parameters|shape")
 bad("compare(infinite draws)", lambda: compare({"a": spoiled(draws(), NAN)}), "draws", "finite")
 each(
