@@ -19,8 +19,6 @@ def check_log_matrix(log_a, name: str = "log_a") -> Float[Array, "*batch n n"]:
             f"shape {log_a.shape}",
             "pass log entries, rows by columns",
         )
-    if jnp.issubdtype(log_a.dtype, jnp.complexfloating):
-        raise expected(name, "real log entries", f"dtype {log_a.dtype}", "pass log |A|")
     if is_concrete(log_a) and bool(jnp.any(jnp.isnan(log_a) | (log_a == jnp.inf))):
         raise expected(
             name, "log entries below +inf", "NaN or +inf", "look for diverged parameters"

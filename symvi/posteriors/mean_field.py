@@ -220,8 +220,6 @@ def _as_named_floats(name: str, values) -> dict:
 def as_floats(name: str, value) -> Float[Array, " ..."]:
     """`value` as an array of floats; whole numbers are converted. ValueError for anything else."""
     array = as_numbers(name, value)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise expected(name, "real numbers", f"dtype {array.dtype}", "pass real weights")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 

@@ -54,7 +54,7 @@ def lower_of(value):
         (lambda: symvi.MeanField(None, None), "loc: expected a dict of named arrays, got None"),
         (lambda: symvi.MeanField({"a": "x"}, B), "loc.'a'.: expected an array of numbers"),
         (lambda: symvi.MeanField(A, {"a": None}), "scale.'a'.: expected an array of numbers"),
-        (lambda: symvi.MeanField({"a": 1j * jnp.ones(2)}, B), "loc.'a'.: expected real numbers"),
+        (lambda: symvi.MeanField({"a": 1j * jnp.ones(2)}, B), "loc.'a'.: expected an array of num"),
         (lambda: symvi.MeanField(A, B, symvi.Symmetry), "symmetry: expected a Symmetry, got"),
         (lambda: symvi.MeanField(A, B, None), "symmetry: expected a Symmetry, got None"),
         (lambda: Q.sample(0, 3), "key: expected one JAX key, got 0"),
