@@ -38,7 +38,8 @@ def is_concrete(*values) -> bool:
 
 
 def as_scalar(value) -> float | int | None:
-    """`value` as a Python number if it is one (Python, NumPy or JAX; no bool or text), else None."""
+    """`value` as a Python number if it is one (Python, NumPy or JAX; no bool or text), else
+    None."""
     if isinstance(value, (bool, str, bytes)) or not is_concrete(value):
         return None
     try:

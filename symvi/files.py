@@ -17,8 +17,8 @@ def whole_file(path) -> Iterator[Path]:
     """Give the name of a temporary file to write to; it becomes `path` when the block ends well.
 
     If the block raises, or the process dies, `path` is as it was before. The file's permissions
-    follow the umask, as those of any new file do. Leftovers of processes that were killed while they
-    wrote this same file are removed.
+    follow the umask, as those of any new file do. Leftovers of processes that were killed while
+    they wrote this same file are removed.
 
     Raises
     ------

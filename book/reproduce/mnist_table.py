@@ -1,10 +1,12 @@
-"""The tables of chapter 14: Table 1 of Gelberg et al. (2024) on MNIST, wider networks, and where the orbit information is alive.
+"""The tables of chapter 14: Table 1 of Gelberg et al. (2024) on MNIST, wider networks, and where
+the orbit information is alive.
 
     .venv/bin/python book/reproduce/mnist_table.py
 
-chooses what the paper leaves unsaid by mean-field fits on 50,000 of the training images, checked on the other 10,000, then
-trains every method from paired seeds and writes book/results/mnist.json. It goes on where it was interrupted; what is
-finished is kept in _build/results/mnist. MNIST is downloaded once if it is not there.
+chooses what the paper leaves unsaid by mean-field fits on 50,000 of the training images, checked on
+the other 10,000, then trains every method from paired seeds and writes book/results/mnist.json. It
+goes on where it was interrupted; what is finished is kept in _build/results/mnist. MNIST is
+downloaded once if it is not there.
 """
 
 import json
@@ -56,7 +58,8 @@ def grid(**axes):
 
 @lru_cache
 def images(held_out=0):
-    """Training and test images and labels; with `held_out`, that many of the training images are the test part."""
+    """Training and test images and labels; with `held_out`, that many of the training images are
+    the test part."""
     data = symvi.data.mnist(download=True)
     x, y = data.x, data.y.astype(np.int32)
     return (
@@ -102,7 +105,8 @@ def probabilities(bnn, q, x, key, num=DRAWS):
 
 
 def prediction(p, y):
-    """Accuracy in %, mean negative log probability in nats, expected calibration error in 10 bins (in %)."""
+    """Accuracy in %, mean negative log probability in nats, expected calibration error in 10 bins
+    (in %)."""
     p = np.asarray(p, float)
     hit = p.argmax(1) == y
     return {
@@ -114,7 +118,8 @@ def prediction(p, y):
 
 @jax.jit
 def pull(q):
-    """The largest entry of the gradient of the pairwise bound of I with respect to loc and log scale."""
+    """The largest entry of the gradient of the pairwise bound of I with respect to loc and log
+    scale."""
     slope = jax.grad(
         lambda loc, log_scale: pairwise_objective(
             symvi.MeanField(loc, jax.tree.map(jnp.exp, log_scale), q.symmetry)
@@ -130,7 +135,8 @@ def active(q):
 
 
 def information(q, guided=True):
-    """I(g; w), in double precision: the uniform bound with K = 20, the certified pairwise interval, exact or guided values, and the pull."""
+    """I(g; w), in double precision: the uniform bound with K = 20, the certified pairwise interval,
+    exact or guided values, and the pull."""
     with jax.enable_x64(True):
         q = symvi.MeanField(
             *({k: jnp.asarray(v, float) for k, v in side.items()} for side in (q.loc, q.scale)),
@@ -157,7 +163,8 @@ def flat(q):
 
 
 def choice(activation, prior, start, width):
-    """Three mean-field fits on 50,000 images, judged on the other 10,000 training images; seeds that no table uses."""
+    """Three mean-field fits on 50,000 images, judged on the other 10,000 training images; seeds
+    that no table uses."""
     x, y, x_out, y_out = images(held_out=10_000)
     bnn = model(width, activation, prior)
     posteriors = train(bnn, x, y, start, seed=100, steps=EPOCHS * len(x) // BATCH, restarts=3)
@@ -171,7 +178,8 @@ def choice(activation, prior, start, width):
 
 
 def harder(width, activation, prior, start):
-    """Mean-field fits on 50,000 images, one a seed of the table, scored on the other 10,000 and on the test images."""
+    """Mean-field fits on 50,000 images, one a seed of the table, scored on the other 10,000 and on
+    the test images."""
     x, y, x_out, y_out = images(held_out=10_000)
     *_, x_test, y_test = images()
     bnn = model(width, activation, prior)
@@ -189,7 +197,8 @@ def harder(width, activation, prior, start):
 def compared(
     bnn, start, seed, methods, size=60_000, guided=True, key=2, draws=20, steps=STEPS, rate=RATE
 ):
-    """Every method from the same start, on the same batches with the same noise: its measures, and its distance from plain training."""
+    """Every method from the same start, on the same batches with the same noise: its measures, and
+    its distance from plain training."""
     x, y, x_test, y_test = images()
     x, y, out = x[:size], y[:size], {}
     for method in methods:
@@ -215,7 +224,8 @@ def compared(
 
 
 def table(width, activation, prior, start, seed):
-    """One seed of Table 1 at one width, all methods; at width 100 plain training and the paper's K = 20, at 400 plain training."""
+    """One seed of Table 1 at one width, all methods; at width 100 plain training and the paper's K
+    = 20, at 400 plain training."""
     bnn = model(width, activation, prior)
     return compared(
         bnn,
@@ -227,7 +237,8 @@ def table(width, activation, prior, start, seed):
 
 
 def trace(width, activation, prior, start, seed):
-    """The information along plain training: a fit of fewer steps is the beginning of a longer one."""
+    """The information along plain training: a fit of fewer steps is the beginning of a longer
+    one."""
     x, y, *_ = images()
     bnn, out = model(width, activation, prior), []
     for steps in TIMES:
@@ -243,7 +254,8 @@ def trace(width, activation, prior, start, seed):
 
 
 def alive(width, images, prior, start, seed):
-    """Plain training and training with I, with few or all images, narrow or wide priors and starts."""
+    """Plain training and training with I, with few or all images, narrow or wide priors and
+    starts."""
     return compared(
         model(width, "relu", prior),
         math.log(prior) if start is None else start,
@@ -291,7 +303,8 @@ def work(task, **arguments):
 
 
 def chosen(choices):
-    """The setting whose mean-field accuracies, on the 10,000 images, stay closest to the paper's four."""
+    """The setting whose mean-field accuracies, on the 10,000 images, stay closest to the paper's
+    four."""
 
     def distance(setting):
         return max(
@@ -304,7 +317,8 @@ def chosen(choices):
 
 
 def rounded(value):
-    """Six significant digits; certified bounds whole, since what is missing from log |G| is small."""
+    """Six significant digits; certified bounds whole, since what is missing from log |G| is
+    small."""
     if isinstance(value, dict):
         return {k: v if k == "pairwise" else rounded(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -358,9 +372,8 @@ def main():
         },
     }
     files.write_text(target, json.dumps(content) + "\n")
-    print(
-        f"{setting}: {sum(map(len, found.values()))} cells in {target} ({made['seconds']} s in all runs)"
-    )
+    cells = sum(map(len, found.values()))
+    print(f"{setting}: {cells} cells in {target} ({made['seconds']} s in all runs)")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     .venv/bin/python book/reproduce/training_map.py
 
-fits every setting of ``GRID`` (one restart of one data set counts as one fit) and writes book/results/training-map.json.
-It goes on where it was interrupted; finished settings are kept in _build/results/training-map.
+fits every setting of ``GRID`` (one restart of one data set counts as one fit) and writes
+book/results/training-map.json. It goes on where it was interrupted; finished settings are kept in
+_build/results/training-map.
 """
 
 import json
@@ -47,7 +48,8 @@ def draw_data(size, noise, seed):
 
 @partial(jax.jit, static_argnums=0)
 def measure(bnn, q, x, y, x_test, y_test):
-    """The columns for one posterior: 500 draws, of which 100 for the guided bounds of I where it is not exact."""
+    """The columns for one posterior: 500 draws, of which 100 for the guided bounds of I where it is
+    not exact."""
     w = q.sample(jax.random.key(1), 500)
     lower_bound = q.entropy() + jax.vmap(lambda v: bnn.log_joint(v, x, y))(w).mean()
     if bnn.net.widths[1] <= MAX_EXACT // 2:
@@ -65,7 +67,8 @@ def measure(bnn, q, x, y, x_test, y_test):
 
 
 def setting(width, size, noise, start, draws=6, restarts=8, steps=5000):
-    """Every method on the same `draws` data sets from the same `restarts` starts: arrays (draws, restarts, columns) by method."""
+    """Every method on the same `draws` data sets from the same `restarts` starts: arrays (draws,
+    restarts, columns) by method."""
     jax.config.update("jax_enable_x64", True)
     bnn = symvi.BNN(symvi.MLP([1, width, 1], activation="tanh"), symvi.Gaussian(noise))
     methods = (None, "pairwise") + (("exact",) if width <= MAX_EXACT // 2 else ())

@@ -1,6 +1,8 @@
-"""Steps per second of symvi.fit against NumPyro's SVI.run with AutoNormal: same model, data, samples and optimiser.
+"""Steps per second of symvi.fit against NumPyro's SVI.run with AutoNormal: same model, data,
+samples and optimiser.
 
-Run with ``make bench`` (never part of the tests). Each timing compiles first and then times a fresh seed; the median of
+Run with ``make bench`` (never part of the tests). Each timing compiles first and then times a fresh
+seed; the median of
 `REPEATS` runs is printed. Network 1-50-1 tanh, N = 100, 8 weight draws a step, 10,000 Adam steps.
 """
 
@@ -64,8 +66,10 @@ def main():
     for restarts in (1, 8):
         took = seconds(with_symvi(restarts))
         rate = STEPS * restarts / took
+        ratio = rate * base / STEPS
         print(
-            f"symvi.fit, {restarts} restart(s):     {took:7.2f} s  {rate:9.0f} restart-steps/s  ({rate * base / STEPS:.2f} x numpyro's rate)"
+            f"symvi.fit, {restarts} restart(s):     {took:7.2f} s  {rate:9.0f} restart-steps/s"
+            f"  ({ratio:.2f} x numpyro's rate)"
         )
 
 

@@ -1,7 +1,9 @@
-"""Cost of the orbit information: a training step with the pairwise bound against mean field, and estimates against width.
+"""Cost of the orbit information: a training step with the pairwise bound against mean field, and
+estimates against width.
 
-Run with ``make bench``. Network 1-n-1 tanh, N = 1000, 8 weight draws a step, one restart, float32. Each timing compiles
-first; the median of `REPEATS` runs is printed, and the growth exponent in n by least squares on log-log axes.
+Run with ``make bench``. Network 1-n-1 tanh, N = 1000, 8 weight draws a step, one restart, float32.
+Each timing compiles first; the median of `REPEATS` runs is printed, and the growth exponent in n by
+least squares on log-log axes.
 """
 
 import statistics
@@ -42,7 +44,8 @@ def main():
         bnn = symvi.BNN(symvi.MLP([1, n, 1], "tanh"), symvi.Gaussian(0.1))
         step = {}
         for symmetrize in (None, "pairwise"):
-            # the evaluation at the end is the same for both lengths, so their difference is the cost of the steps between
+            # the evaluation at the end is the same for both lengths, so their difference is the
+            # cost of the steps between
 
             def run(seed, steps, bnn=bnn, symmetrize=symmetrize):
                 return symvi.fit(
@@ -61,7 +64,9 @@ def main():
                 seconds(partial(run, steps=3 * num)) - seconds(partial(run, steps=num))
             ) / (2 * num)
         print(
-            f"n = {n:4d}: step {1e3 * step[None]:8.2f} ms mean field, {1e3 * step['pairwise']:8.2f} ms pairwise ({step['pairwise'] / step[None]:.2f} x)",
+            f"n = {n:4d}: step {1e3 * step[None]:8.2f} ms mean field,"
+            f" {1e3 * step['pairwise']:8.2f} ms pairwise"
+            f" ({step['pairwise'] / step[None]:.2f} x)",
             flush=True,
         )
     costs = {"guided, K = 20, one draw of w": [], "pairwise bounds": []}

@@ -1,9 +1,11 @@
-"""Mean-field training of one MLP on minibatches: symvi.fit, Pyro's SVI with AutoNormal, and a torch loop written by hand; then what symmetrizing adds.
+"""Mean-field training of one MLP on minibatches: symvi.fit, Pyro's SVI with AutoNormal, and a torch
+loop written by hand; then what symmetrizing adds.
 
-Run with ``make bench`` (never part of the tests). Network 784-30-10 (tanh), 12,000 random images, batches of 100, Adam 1e-3,
-float32, one or eight weight draws a step, likelihood scaled by N / batch in all three. Pyro samples its KL term; torch has
-it in closed form, symvi its entropy. Every run compiles first and is repeated `REPEATS` times on fresh seeds; medians
-count. The second table is at widths 30, 100 and 400: a step of plain training and of training with I(g; w).
+Run with ``make bench`` (never part of the tests). Network 784-30-10 (tanh), 12,000 random images,
+batches of 100, Adam 1e-3, float32, one or eight weight draws a step, likelihood scaled by N / batch
+in all three. Pyro samples its KL term; torch has it in closed form, symvi its entropy. Every run
+compiles first and is repeated `REPEATS` times on fresh seeds; medians count. The second table is at
+widths 30, 100 and 400: a step of plain training and of training with I(g; w).
 """
 
 import statistics
@@ -138,7 +140,8 @@ def with_symvi(width, samples, steps, x, y, **options):
 
 
 def per_step(make, steps):
-    """Seconds a step, from runs of `steps` and 3 * `steps`, so that what a run does once drops out."""
+    """Seconds a step, from runs of `steps` and 3 * `steps`, so that what a run does once drops
+    out."""
     return (seconds(make(3 * steps)) - seconds(make(steps))) / (2 * steps)
 
 
@@ -163,7 +166,9 @@ def main():
         }
         for name, took in rows.items():
             print(
-                f"  {samples} draw(s) a step, {name:21s}: {1 / took:8.0f} steps/s, {1e6 * took / samples:8.0f} us a step and draw ({took / rows['symvi.fit']:.1f} x symvi)",
+                f"  {samples} draw(s) a step, {name:21s}: {1 / took:8.0f} steps/s,"
+                f" {1e6 * took / samples:8.0f} us a step and draw"
+                f" ({took / rows['symvi.fit']:.1f} x symvi)",
                 flush=True,
             )
     print("a step with the orbit information, one draw")

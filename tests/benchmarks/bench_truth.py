@@ -1,8 +1,10 @@
-"""Effective samples per second of symvi.nuts against NumPyro's defaults run plainly, and the time of an alignment.
+"""Effective samples per second of symvi.nuts against NumPyro's defaults run plainly, and the time
+of an alignment.
 
-Run with ``make bench`` (never part of the tests). Effective sample sizes are the smallest bulk sizes in function space
-(outputs, log joint density, log noise). Both draw 4 chains of 1000 after 1000 of warmup on mcycle with 10 tanh units, in
-float32 as NumPyro does by default, and in float64. Compilation is timed apart, by a first run of one draw. With
+Run with ``make bench`` (never part of the tests). Effective sample sizes are the smallest bulk
+sizes in function space (outputs, log joint density, log noise). Both draw 4 chains of 1000 after
+1000 of warmup on mcycle with 10 tanh units, in float32 as NumPyro does by default, and in float64.
+Compilation is timed apart, by a first run of one draw. With
 ``XLA_FLAGS=--xla_force_host_platform_device_count=4`` before the command, chains run in parallel.
 """
 
@@ -27,7 +29,8 @@ def smallest_size(bnn, data, draws):
 
 
 def timed(label, run, bnn, data):
-    """Print seconds and effective samples a second of `run(seed)`, compilation included and (roughly) left out."""
+    """Print seconds and effective samples a second of `run(seed)`, compilation included and
+    (roughly) left out."""
     start = time.perf_counter()
     run(0, 1, 1)
     compiling = time.perf_counter() - start
@@ -36,7 +39,8 @@ def timed(label, run, bnn, data):
     seconds = time.perf_counter() - start
     size = smallest_size(bnn, data, draws)
     print(
-        f"{label:34s} {seconds:6.1f} s (a run of one draw: {compiling:.1f} s)  smallest effective size {size:6.0f}  {size / seconds:6.1f} a second",
+        f"{label:34s} {seconds:6.1f} s (a run of one draw: {compiling:.1f} s)"
+        f"  smallest effective size {size:6.0f}  {size / seconds:6.1f} a second",
         flush=True,
     )
 

@@ -1,6 +1,8 @@
-"""Every page of the built book in headless Chromium with the network blocked, as a reader without one sees it.
+"""Every page of the built book in headless Chromium with the network blocked, as a reader without
+one sees it.
 
-Run by ``make check-pages`` after ``make book``; skipped where Chromium or the built book is missing.
+Run by ``make check-pages`` after ``make book``; skipped where Chromium or the built book is
+missing.
 """
 
 from __future__ import annotations
@@ -31,15 +33,21 @@ pytestmark = [
 ]
 
 FORMULAS = r"""() => ({
-  unrendered: [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container')).map(e => e.textContent),
-  broken: [...document.querySelectorAll('mjx-merror, [data-mjx-error]')].map(e => e.getAttribute('data-mjx-error') || e.textContent),
-  markup: [...document.querySelectorAll('article .problematic, article .system-message')].map(e => e.textContent.trim()),
+  unrendered: [...document.querySelectorAll('.math')]
+    .filter(e => !e.querySelector('mjx-container')).map(e => e.textContent),
+  broken: [...document.querySelectorAll('mjx-merror, [data-mjx-error]')]
+    .map(e => e.getAttribute('data-mjx-error') || e.textContent),
+  markup: [...document.querySelectorAll('article .problematic, article .system-message')]
+    .map(e => e.textContent.trim()),
   raw: (document.querySelector('article').innerText.match(/\\\(|\\\[|\\begin\{|\$\$/g) || []),
 })"""
 IMAGES = """() => [...document.querySelectorAll('article img')].map(i => (
-  {src: i.src.slice(0, 100), alt: (i.getAttribute('alt') || '').trim(), ok: i.complete && i.naturalWidth > 0}))"""
-WIDTHS = """() => ({page: document.documentElement.scrollWidth, window: window.innerWidth, wide: [...document.querySelectorAll('article *')]
-  .filter(e => e.getBoundingClientRect().right > window.innerWidth + 1).slice(0, 3).map(e => e.outerHTML.slice(0, 120))})"""
+  {src: i.src.slice(0, 100), alt: (i.getAttribute('alt') || '').trim(),
+   ok: i.complete && i.naturalWidth > 0}))"""
+WIDTHS = """() => ({page: document.documentElement.scrollWidth, window: window.innerWidth,
+  wide: [...document.querySelectorAll('article *')]
+    .filter(e => e.getBoundingClientRect().right > window.innerWidth + 1).slice(0, 3)
+    .map(e => e.outerHTML.slice(0, 120))})"""
 
 
 @pytest.fixture(scope="module")
