@@ -1,4 +1,5 @@
-"""Likelihoods: how the data are distributed, given a network's outputs. A new one is one class with one method.
+"""Likelihoods: how the data are distributed, given a network's outputs. A new one is one class with
+one method.
 
 ::
 
@@ -6,8 +7,9 @@
         def distribution(self, outputs, params):
             return numpyro.distributions.Poisson(jnp.exp(outputs[:, 0]))
 
-is a likelihood for counts, and is used as ``symvi.BNN(net, Poisson())`` everywhere: in ``fit``, ``elbo``, ``nuts``
-and ``compare``. What else a model or a comparison wants to know, the likelihood answers itself.
+is a likelihood for counts, and is used as ``symvi.BNN(net, Poisson())`` everywhere: in ``fit``,
+``elbo``, ``nuts`` and ``compare``. What else a model or a comparison wants to know, the likelihood
+answers itself.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ NOISE = "log_noise"  # name of the inferred log noise scale in params
 class Likelihood:
     """The base class of all likelihoods. Write :meth:`distribution`; everything else has a default.
 
-    N data, network outputs of shape ``(N, d_out)``, and one set of parameters at a time. Batches of draws are
-    handled by the callers.
+    N data, network outputs of shape ``(N, d_out)``, and one set of parameters at a time. Batches of
+    draws are handled by the callers.
 
     Attributes
     ----------
     calibration : "pit", "confidence" or None
-        How to tell whether predictions are calibrated: by the probability integral transform (needs :meth:`cdf`, and
-        is uniform for continuous data only), by the confidence of labels, or not at all (the default).
+        How to tell whether predictions are calibrated: by the probability integral transform (needs
+        :meth:`cdf`, and is uniform for continuous data only), by the confidence of labels, or not
+        at all (the default).
     error_name : str
         What :meth:`point_error` is called: "RMSE" here.
     """
@@ -44,22 +47,25 @@ class Likelihood:
     error_name: str = "RMSE"
 
     def distribution(self, outputs, params: dict) -> dist.Distribution:
-        """The NumPyro distribution of the data given network outputs ``(N, d_out)``: batch shape ``(N,)``.
+        """The NumPyro distribution of the data given network outputs ``(N, d_out)``: batch shape
+        ``(N,)``.
 
-        The event shape is that of one datum: ``()`` for a number, ``(d,)`` for a vector (end with ``.to_event(1)``).
+        The event shape is that of one datum: ``()`` for a number, ``(d,)`` for a vector (end with
+        ``.to_event(1)``).
         `params` holds the network's weights and the likelihood's own :meth:`latents`.
         """
         raise NotImplementedError(f"{type(self).__name__}.distribution must be written")
 
     def latents(self) -> dict:
-        """The likelihood's own parameters: name to NumPyro prior on the real line. None by default."""
+        """The likelihood's own parameters: name to NumPyro prior on the real line. None by
+        default."""
         return {}
 
     def check(self, y, num: int, d_out: int):
         """`y` as an array of shape ``(num, *event_shape)`` inside the distribution's support.
 
-        One number a datum may come as ``(num,)`` or as ``(num, 1)``. Raises ValueError for anything else: a wrong
-        shape, no numbers, NaN or infinity, values outside the support.
+        One number a datum may come as ``(num,)`` or as ``(num, 1)``. Raises ValueError for anything
+        else: a wrong shape, no numbers, NaN or infinity, values outside the support.
         """
         y = as_numbers("y", y)
         event_shape, support = self._event(num, d_out)
@@ -81,14 +87,16 @@ class Likelihood:
         return self.distribution(outputs, params).mean
 
     def cdf(self, outputs, params: dict, y) -> jax.Array:
-        """P(Y <= y | x, w) of each number, in the shape of `y`. NotImplementedError where the distribution has none."""
+        """P(Y <= y | x, w) of each number, in the shape of `y`. NotImplementedError where the
+        distribution has none."""
         law = self.distribution(outputs, params)
         while isinstance(law, dist.Independent):
             law = law.base_dist
         return law.cdf(y)
 
     def point_error(self, mean, y) -> Estimate:
-        """How far the predictive mean ``(N, *event_shape)`` is from the data: here the root mean squared error."""
+        """How far the predictive mean ``(N, *event_shape)`` is from the data: here the root mean
+        squared error."""
         square = np.square(np.asarray(mean) - np.asarray(y))
         square = square.reshape(len(square), -1).mean(axis=1)
         rmse = np.sqrt(square.mean())
@@ -96,7 +104,8 @@ class Likelihood:
         return Estimate(float(rmse), float(std_error), "approximate")
 
     def _event(self, num: int, d_out: int) -> tuple:
-        """The event shape, and the support where it does not depend on weights or inputs (otherwise None)."""
+        """The event shape, and the support where it does not depend on weights or inputs (otherwise
+        None)."""
         found = []
 
         def look(outputs, params):
@@ -141,7 +150,8 @@ def _check_support(y, support) -> None:
 
 @dataclass(frozen=True)
 class Gaussian(Likelihood):
-    """y = f(x) + N(0, scale^2). With ``scale=None`` it is inferred: log scale ~ N(0, 1), as ``params["log_noise"]``."""
+    """y = f(x) + N(0, scale^2). With ``scale=None`` it is inferred: log scale ~ N(0, 1), as
+    ``params["log_noise"]``."""
 
     scale: float | None = None
     calibration = "pit"
@@ -161,7 +171,8 @@ class Gaussian(Likelihood):
         return {NOISE: dist.Normal(0.0, 1.0)} if self.scale is None else {}
 
     def distribution(self, outputs, params: dict) -> dist.Distribution:
-        """The distribution of y given network outputs ``(N, d_out)``: batch shape (N,), event shape (d_out,)."""
+        """The distribution of y given network outputs ``(N, d_out)``: batch shape (N,), event shape
+        (d_out,)."""
         scale = jnp.exp(params[NOISE]) if self.scale is None else self.scale
         return dist.Normal(outputs, scale).to_event(1)
 

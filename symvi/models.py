@@ -1,4 +1,5 @@
-"""Bayesian neural networks: network + prior + likelihood, written once and used by NUTS and by VI alike."""
+"""Bayesian neural networks: network + prior + likelihood, written once and used by NUTS and by VI
+alike."""
 
 from __future__ import annotations
 
@@ -23,19 +24,22 @@ class BNN:
 
     Parameters
     ----------
-    net : MLP, TorchNetwork or any object with ``init``, ``apply``, ``shapes``, ``symmetry`` and ``widths``
-        Inputs have shape ``(N, widths[0])``, or ``(N, *input_shape)`` if the net has an ``input_shape``.
+    net : MLP, TorchNetwork or any object with ``init``, ``apply``, ``shapes``, ``symmetry`` and
+    ``widths``
+        Inputs have shape ``(N, widths[0])``, or ``(N, *input_shape)`` if the net has an
+        ``input_shape``.
     likelihood : Likelihood
         :class:`Gaussian`, :class:`Categorical` or your own subclass of :class:`Likelihood`.
     prior_scale : float or dict
-        Prior standard deviation of every weight, or by parameter name (floats or arrays). It must be unchanged
-        by the network's symmetry, otherwise the posterior is not symmetric (Proposition 2.2).
+        Prior standard deviation of every weight, or by parameter name (floats or arrays). It must
+        be unchanged by the network's symmetry, otherwise the posterior is not symmetric
+        (Proposition 2.2).
 
     Raises
     ------
     ValueError
-        No network or likelihood, outputs that are no vector a datum, or a prior that does not fit the weights,
-        is not positive or is not invariant.
+        No network or likelihood, outputs that are no vector a datum, or a prior that does not fit
+        the weights, is not positive or is not invariant.
     """
 
     net: object
@@ -59,7 +63,8 @@ class BNN:
 
     @property
     def shapes(self) -> dict:
-        """Shapes of all latent parameters by name, in sorted order, the likelihood's own among them."""
+        """Shapes of all latent parameters by name, in sorted order, the likelihood's own among
+        them."""
         own = {name: start.shape for name, start in self._own_starts.items()}
         return dict(sorted({**self.net.shapes, **own}.items()))
 
@@ -74,7 +79,8 @@ class BNN:
         return dict(sorted(out.items()))
 
     def init(self, key) -> dict:
-        """Random starting values: the network's own initialiser, and the prior means of the likelihood's parameters."""
+        """Random starting values: the network's own initialiser, and the prior means of the
+        likelihood's parameters."""
         return dict(sorted({**self.net.init(key), **self.own_starts()}.items()))
 
     def prior_scales(self) -> dict:
@@ -82,7 +88,8 @@ class BNN:
         return dict(self._scales)
 
     def own_starts(self) -> dict:
-        """Where the likelihood's own parameters start: their prior means, or 0 where there is none."""
+        """Where the likelihood's own parameters start: their prior means, or 0 where there is
+        none."""
         return {name: jnp.asarray(value, float) for name, value in self._own_starts.items()}
 
     def ravel(self, params: dict) -> jax.Array:
@@ -90,7 +97,8 @@ class BNN:
         return jnp.concatenate([jnp.ravel(params[name]) for name in self.shapes])
 
     def unravel(self, vector) -> dict:
-        """The parameters that :meth:`ravel` turned into `vector`. ValueError for a vector of another length."""
+        """The parameters that :meth:`ravel` turned into `vector`. ValueError for a vector of
+        another length."""
         sizes = [math.prod(shape) for shape in self.shapes.values()]
         if jnp.shape(vector) != (sum(sizes),):
             wanted, got = f"all {sum(sizes)} weights on one axis", f"shape {jnp.shape(vector)}"
@@ -108,12 +116,14 @@ class BNN:
         }
 
     def log_prior(self, params: dict) -> jax.Array:
-        """log p(w) in nats, a scalar, for one set of weights. ValueError for weights of another model."""
+        """log p(w) in nats, a scalar, for one set of weights. ValueError for weights of another
+        model."""
         self.check_params(params)
         return sum(prior.log_prob(params[name]) for name, prior in self.priors().items())
 
     def check_params(self, params: dict, argument: str = "params") -> None:
-        """ValueError, in the name of `argument`, unless `params` holds one set of this model's parameters."""
+        """ValueError, in the name of `argument`, unless `params` holds one set of this model's
+        parameters."""
         if not isinstance(params, dict):
             remedy = "pass for example bnn.init(key)"
             raise expected(argument, "a dict of named arrays", described(params), remedy)
@@ -140,7 +150,8 @@ class BNN:
         return self.log_prior(params) + self.log_likelihood(params, x, y)
 
     def distribution(self, params: dict, x) -> dist.Distribution:
-        """The distribution of the data at inputs `x`, for one set of weights: a NumPyro distribution, batch shape (N,)."""
+        """The distribution of the data at inputs `x`, for one set of weights: a NumPyro
+        distribution, batch shape (N,)."""
         outputs = self.net.apply(params, x)
         wanted = (x.shape[0], self.net.widths[-1])
         if jnp.shape(outputs) != wanted:
@@ -151,7 +162,8 @@ class BNN:
         return law
 
     def numpyro_model(self, x, y=None) -> None:
-        """The same model in NumPyro's language; pass the bound method to NUTS, SVI or Predictive."""
+        """The same model in NumPyro's language; pass the bound method to NUTS, SVI or
+        Predictive."""
         x = self.check_inputs(x)
         if y is not None:
             x, y = self.check_data(x, y)
@@ -160,7 +172,8 @@ class BNN:
             numpyro.sample("y", self.distribution(params, x), obs=y)
 
     def check_inputs(self, x) -> jax.Array:
-        """`x` as an array ``(N, widths[0])`` or ``(N, *input_shape)`` of finite numbers, or ValueError."""
+        """`x` as an array ``(N, widths[0])`` or ``(N, *input_shape)`` of finite numbers, or
+        ValueError."""
         x = as_numbers("x", x)
         wanted = tuple(getattr(self.net, "input_shape", self.net.widths[:1]))
         if x.ndim == 0 or x.shape[1:] != wanted:
@@ -209,7 +222,8 @@ def _check_network(net) -> None:
 
 
 def _check_likelihood(likelihood) -> None:
-    """ValueError unless `likelihood` is an instance, and its own parameters live on the real line."""
+    """ValueError unless `likelihood` is an instance, and its own parameters live on the real
+    line."""
     if not isinstance(likelihood, Likelihood):
         wanted = "a likelihood (symvi.Gaussian(), symvi.Categorical() or your own symvi.Likelihood)"
         is_class = isinstance(likelihood, type) and issubclass(likelihood, Likelihood)
@@ -227,7 +241,8 @@ def _check_likelihood(likelihood) -> None:
 
 
 def _starts(likelihood: Likelihood, taken) -> dict:
-    """Where fits start the likelihood's own parameters: their prior means, as arrays (0 where there is no mean)."""
+    """Where fits start the likelihood's own parameters: their prior means, as arrays (0 where there
+    is no mean)."""
     starts = {}
     for name, prior in likelihood.latents().items():
         if name in taken:

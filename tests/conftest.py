@@ -1,4 +1,5 @@
-"""Tests run in float64, where identities hold to rounding, and with the shapes of arrays checked."""
+"""Tests run in float64, where identities hold to rounding, and with the shapes of arrays
+checked."""
 
 import jax
 from jaxtyping import install_import_hook

@@ -1,4 +1,5 @@
-"""Bad input to every public name: a ValueError in three parts, or the right value where the input is good.
+"""Bad input to every public name: a ValueError in three parts, or the right value where the input
+is good.
 
 One table. A row is one call, with what must come of it: either the message
 

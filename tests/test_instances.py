@@ -1,8 +1,10 @@
-"""What must hold of every network, group, posterior, likelihood and method: the tables of instances.py.
+"""What must hold of every network, group, posterior, likelihood and method: the tables of
+instances.py.
 
-A case is a function of arrays. Each is held to the same five: it has the shape that it says; compiled
-and vectorised it equals itself; it stays in the precision of its arguments; and its gradient is that
-of finite differences. Then come what objects owe: invariance, pytrees, pickles, hashes, short reprs.
+A case is a function of arrays. Each is held to the same five: it has the shape that it says;
+compiled and vectorised it equals itself; it stays in the precision of its arguments; and its
+gradient is that of finite differences. Then come what objects owe: invariance, pytrees, pickles,
+hashes, short reprs.
 """
 
 import functools

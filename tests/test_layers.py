@@ -159,7 +159,8 @@ def literals(node: ast.AST) -> set:
 
 
 def asks_a_kind(node: ast.Compare) -> bool:
-    """Whether the comparison is about what an estimate is ("exact", "lower"...), not how it came."""
+    """Whether the comparison is about what an estimate is ("exact", "lower"...), not how it
+    came."""
     return ast.unparse(node.left).split(".")[-1].strip("_") in ("kind", "kinds")
 
 

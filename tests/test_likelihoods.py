@@ -1,4 +1,5 @@
-"""Likelihoods: a user's own is one class, used everywhere; each answers what models and comparisons ask."""
+"""Likelihoods: a user's own is one class, used everywhere; each answers what models and comparisons
+ask."""
 
 from typing import NamedTuple
 

@@ -199,7 +199,10 @@ def test_large_integers_do_not_wrap():
         (lambda: GAUSSIAN.check_data("text", Y), "x: expected an array of numbers, got str"),
         (lambda: GAUSSIAN.check_data(X, None), "y: expected an array of numbers, got NoneType"),
         (lambda: GAUSSIAN.check_inputs({"x": X}), "x: expected an array of numbers, got dict"),
-        (lambda: GAUSSIAN.unravel(np.zeros(3)), r"vector: expected all 13 weights, .*, got shape \(3,\)"),
+        (
+            lambda: GAUSSIAN.unravel(np.zeros(3)),
+            r"vector: expected all 13 weights, .*, got shape \(3,\)",
+        ),
         (lambda: symvi.BNN("net", symvi.Gaussian()), "net: expected a network with shapes"),
         (lambda: symvi.BNN(symvi.MLP, symvi.Gaussian()), "net: expected a network with shapes"),
         (

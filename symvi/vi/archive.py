@@ -1,4 +1,5 @@
-"""Arrays and settings in one file (NumPy's npz): written whole or not at all, read without pickle."""
+"""Arrays and settings in one file (NumPy's npz): written whole or not at all, read without
+pickle."""
 
 from __future__ import annotations
 
@@ -27,13 +28,15 @@ def as_path(argument: str, value) -> Path:
 
 
 def write_arrays(path: Path, arrays: dict) -> None:
-    """Write named arrays to `path`, all of them or nothing. OSError, which names `path`, where that is impossible."""
+    """Write named arrays to `path`, all of them or nothing. OSError, which names `path`, where that
+    is impossible."""
     with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 
 
 def read_arrays(path: Path, argument: str, wanted: str, remedy: str) -> dict:
-    """The named arrays in `path`; ValueError, with `wanted` and `remedy`, if it is damaged or of another kind."""
+    """The named arrays in `path`; ValueError, with `wanted` and `remedy`, if it is damaged or of
+    another kind."""
     try:
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile

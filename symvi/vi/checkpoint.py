@@ -1,4 +1,5 @@
-"""The state of a long fit on disk: read back bit for bit, and refused if anything it depends on has changed."""
+"""The state of a long fit on disk: read back bit for bit, and refused if anything it depends on has
+changed."""
 
 from __future__ import annotations
 
@@ -47,14 +48,16 @@ class Checkpoint:
     ----------
     path : Path
     settings : dict
-        Name to text: all that must be equal for a fit to go on from the file. The number of steps is not among them.
+        Name to text: all that must be equal for a fit to go on from the file. The number of steps
+        is not among them.
     """
 
     path: Path
     settings: dict
 
     def save(self, state, losses, seen) -> None:
-        """Write the pytree `state`, the losses ``(restarts, done)`` so far and what was monitored, in one step."""
+        """Write the pytree `state`, the losses ``(restarts, done)`` so far and what was monitored,
+        in one step."""
         arrays = {f"leaf{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
         settings = json.dumps({"format": FORMAT, **self.settings})
         write_arrays(
@@ -67,8 +70,8 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If the file is damaged or of another kind, belongs to a fit with other settings, data or software (each that
-            differs is named), or has more than `steps` steps.
+            If the file is damaged or of another kind, belongs to a fit with other settings, data or
+            software (each that differs is named), or has more than `steps` steps.
         """
         wanted = "a checkpoint of fit"
         arrays = read_arrays(self.path, "checkpoint", wanted, ANEW)

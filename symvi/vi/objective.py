@@ -38,14 +38,15 @@ def elbo(
         A Symmetrized posterior is evaluated with its own method unless told otherwise.
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
     symmetrize : None or a method of :func:`orbit_information`
-        None: L. "exact": L_G, unbiased. "infonce", "guided" (K = `num_permutations`, 20 by default) and "pairwise":
-        lower bounds of L_G. "bethe": an upper bound of L_G.
+        None: L. "exact": L_G, unbiased. "infonce", "guided" (K = `num_permutations`, 20 by default)
+        and "pairwise": lower bounds of L_G. "bethe": an upper bound of L_G.
     key : JAX key, optional
 
     Returns
     -------
     Estimate
-        kind "exact" for None and "exact" (unbiased for the bound named), otherwise "lower" or "upper".
+        kind "exact" for None and "exact" (unbiased for the bound named), otherwise "lower" or
+        "upper".
 
     Raises
     ------

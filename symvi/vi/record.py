@@ -26,9 +26,11 @@ DRAWS_AT_ONCE = 100
 
 
 class Monitor(NamedTuple):
-    """What :func:`fit` measured every ``monitor_every`` steps: arrays ``(times,)`` or ``(times, restarts)``, in nats.
+    """What :func:`fit` measured every ``monitor_every`` steps: arrays ``(times,)`` or ``(times,
+    restarts)``, in nats.
 
-    ``elbo`` is L by 100 fresh draws; ``lower`` and ``upper`` are the certified pairwise bounds of I(g; w);
+    ``elbo`` is L by 100 fresh draws; ``lower`` and ``upper`` are the certified pairwise bounds of
+    I(g; w);
     ``log_order`` is log |G|, the most that I can be.
     """
 
@@ -83,10 +85,11 @@ class Fit:
         return int(np.argmax([elbo.value for elbo in self.elbos]))
 
     def last_rise(self) -> Estimate | None:
-        """How much the ELBO of the best restart still rose over the last tenth of its steps, in nats.
+        """How much the ELBO of the best restart still rose over the last tenth of its steps, in
+        nats.
 
-        The mean loss of the last tenth's first half minus that of its second half; the standard error takes the steps
-        as independent. None for fits of fewer than 1000 steps.
+        The mean loss of the last tenth's first half minus that of its second half; the standard
+        error takes the steps as independent. None for fits of fewer than 1000 steps.
         """
         loss = self.losses[self.kept[self._best]]
         if len(loss) < MIN_STEPS:
@@ -103,14 +106,15 @@ class Fit:
     def predict(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
         """Network outputs at `x_new` under `num` draws of the posterior, shape ``(num, N, d_out)``.
 
-        These are functions, without noise: intervals from them say where the function is, not where data fall. For
-        those see :meth:`predictive`. q and q_G give the same distribution over functions (Gelberg et al. 2024,
-        Appendix C), so q is drawn from.
+        These are functions, without noise: intervals from them say where the function is, not where
+        data fall. For those see :meth:`predictive`. q and q_G give the same distribution over
+        functions (Gelberg et al. 2024, Appendix C), so q is drawn from.
         """
         return predict(self.bnn, as_base(self.posterior), x_new, num=num, key=key)
 
     def predictive(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
-        """New data at `x_new`, one for each of `num` draws of the posterior: ``(num, N, d_out)``, or labels ``(num, N)``.
+        """New data at `x_new`, one for each of `num` draws of the posterior: ``(num, N, d_out)``,
+        or labels ``(num, N)``.
 
         With the likelihood's noise, so that quantiles over the first axis are predictive intervals.
         """
@@ -121,7 +125,8 @@ class Fit:
         return _simulated(self.bnn, draws, jax.random.split(k_data, num), x_new)
 
     def predictive_mean(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
-        """The mean of new data at `x_new`, averaged over `num` draws: ``(N, d_out)``; for labels, class probabilities."""
+        """The mean of new data at `x_new`, averaged over `num` draws: ``(N, d_out)``; for labels,
+        class probabilities."""
         x_new = self.bnn.check_inputs(x_new)
         draws = as_base(self.posterior).sample(as_key(key), positive_int("num", num))
         return _means(self.bnn, draws, x_new).mean(axis=0)
@@ -132,8 +137,10 @@ class Fit:
         Returns
         -------
         arviz.InferenceData
-            Groups posterior, posterior_predictive and log_likelihood (nats) of y, observed_data and constant_data, for
-            ``az.plot_ppc``, ``az.loo`` and ``az.compare``. These trust the draws: what a posterior misses, they miss.
+            Groups posterior, posterior_predictive and log_likelihood (nats) of y, observed_data and
+            constant_data, for
+            ``az.plot_ppc``, ``az.loo`` and ``az.compare``. These trust the draws: what a posterior
+            misses, they miss.
         """
         import arviz as az
 
@@ -147,10 +154,12 @@ class Fit:
         return data
 
     def save(self, path) -> None:
-        """Write the fit to one file (NumPy's npz, no pickle), which :func:`symvi.load` reads in any process.
+        """Write the fit to one file (NumPy's npz, no pickle), which :func:`symvi.load` reads in any
+        process.
 
-        A model of :class:`MLP` with :class:`Gaussian` or :class:`Categorical` is stored too; any other has to be given
-        to `load` again. OSError, which names `path`, where the file can't be written.
+        A model of :class:`MLP` with :class:`Gaussian` or :class:`Categorical` is stored too; any
+        other has to be given to `load` again. OSError, which names `path`, where the file can't be
+        written.
         """
         stored.write(self, path)
 
@@ -162,13 +171,14 @@ def load(path, *, bnn: BNN | None = None) -> Fit:
     ----------
     path : path
     bnn : BNN, optional
-        The model of the fit, where the file does not hold it: a network from PyTorch, or a likelihood of your own.
+        The model of the fit, where the file does not hold it: a network from PyTorch, or a
+        likelihood of your own.
 
     Raises
     ------
     ValueError
-        For a file that is damaged, of another kind or of a later version of symvi, and where `bnn` is missing or is not
-        the model of this fit.
+        For a file that is damaged, of another kind or of a later version of symvi, and where `bnn`
+        is missing or is not the model of this fit.
     FileNotFoundError
         If there is no such file.
     """
@@ -178,7 +188,8 @@ def load(path, *, bnn: BNN | None = None) -> Fit:
 
 
 def predict(bnn: BNN, q, x_new, *, num: int = 1000, key=None) -> jax.Array:
-    """Network outputs at `x_new`, ``(N, d_in)``, under `num` draws of `q` (a posterior or Fit): ``(num, N, d_out)``."""
+    """Network outputs at `x_new`, ``(N, d_in)``, under `num` draws of `q` (a posterior or Fit):
+    ``(num, N, d_out)``."""
     check_model(bnn)
     x_new = bnn.check_inputs(x_new)
     q = as_posterior(q)

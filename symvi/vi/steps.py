@@ -26,8 +26,8 @@ MONITOR_SAMPLES = 100
 class Theta(NamedTuple):
     """What is trained, unconstrained: one posterior, or with a leading axis one for each restart.
 
-    `loc` and `log_scale` have shape ``(num_weights,)``; `lower` holds the factors ``(n, d, d)`` of :class:`UnitNormal`
-    by unit group, and nothing for mean field.
+    `loc` and `log_scale` have shape ``(num_weights,)``; `lower` holds the factors ``(n, d, d)`` of
+    :class:`UnitNormal` by unit group, and nothing for mean field.
     """
 
     loc: jax.Array
@@ -36,9 +36,11 @@ class Theta(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that a fit remembers from one step to the next; every leaf has a leading axis ``(restarts,)``.
+    """All that a fit remembers from one step to the next; every leaf has a leading axis
+    ``(restarts,)``.
 
-    `draws` is the next step's randomness, made by :func:`next_draws`; `method` what the method keeps between steps.
+    `draws` is the next step's randomness, made by :func:`next_draws`; `method` what the method
+    keeps between steps.
     """
 
     theta: Theta
@@ -66,7 +68,8 @@ def posterior_of(bnn: BNN, theta: Theta) -> MeanField:
 
 
 def next_draws(key, num_samples: int, loc) -> tuple:
-    """The next key, and one step's randomness: normal noise ``(num_samples, num_weights)`` and a key for each draw."""
+    """The next key, and one step's randomness: normal noise ``(num_samples, num_weights)`` and a
+    key for each draw."""
     key, k_step = jax.random.split(key)
     k_weights, k_group = jax.random.split(k_step)
     noise = jax.random.normal(k_weights, (num_samples, loc.size), loc.dtype)
@@ -102,11 +105,13 @@ def run(
 ) -> tuple:
     """Adam steps on every restart: the new state, and the losses ``(len(rows), restarts)`` in nats.
 
-    `rows` are the numbers of each step's data, ``(steps, batch_size)``, or ``(steps, 0)`` for all data. With a `limit`
-    only so many steps are done, and the other losses are NaN: chunks of all lengths then share one program.
+    `rows` are the numbers of each step's data, ``(steps, batch_size)``, or ``(steps, 0)`` for all
+    data. With a `limit` only so many steps are done, and the other losses are NaN: chunks of all
+    lengths then share one program.
 
-    A step's noise was drawn by the step before: drawn in the step that uses it, the compiler would fuse the random
-    numbers into every place that reads them and draw them again there, ten times slower.
+    A step's noise was drawn by the step before: drawn in the step that uses it, the compiler would
+    fuse the random numbers into every place that reads them and draw them again there, ten times
+    slower.
     """
 
     def step(state, row):
@@ -139,7 +144,8 @@ def run(
 
 @partial(jax.jit, static_argnames="bnn")
 def measure(bnn: BNN, theta: Theta, x, y, key) -> tuple:
-    """L by 100 draws and the certified bounds of I(g; w), each of shape ``(restarts,)``, in nats."""
+    """L by 100 draws and the certified bounds of I(g; w), each of shape ``(restarts,)``, in
+    nats."""
 
     def one(theta):
         q = posterior_of(bnn, theta)
@@ -151,7 +157,8 @@ def measure(bnn: BNN, theta: Theta, x, y, key) -> tuple:
 
 
 def batch_rows(num_data: int, batch_size: int | None, steps: int, seed: int):
-    """Row numbers of each step's data, ``(steps, batch_size)``: shuffled epochs, shared by all restarts.
+    """Row numbers of each step's data, ``(steps, batch_size)``: shuffled epochs, shared by all
+    restarts.
 
     ``(steps, 0)`` stands for all data. The first rows are the same whatever `steps` is.
     """

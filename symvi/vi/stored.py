@@ -57,7 +57,8 @@ def write(fit, path) -> None:
 
 
 def read(path, bnn: BNN | None) -> dict:
-    """The attributes of the fit in `path` by name, its monitor as a dict too: see :func:`symvi.load`."""
+    """The attributes of the fit in `path` by name, its monitor as a dict too: see
+    :func:`symvi.load`."""
     path = as_path("path", path)
     if not path.exists():
         raise FileNotFoundError(f"path: no file {path}")

@@ -106,40 +106,46 @@ def fit(
     seed: int = 0,
     progress: bool = True,
 ) -> Fit:
-    """Fit a Gaussian posterior, plain or under symmetrization, by stochastic gradient ascent on the ELBO (Adam).
+    """Fit a Gaussian posterior, plain or under symmetrization, by stochastic gradient ascent on the
+    ELBO (Adam).
 
-    All restarts run side by side in one compiled scan, shared out over JAX's devices where these divide them. Restart r
-    starts from ``bnn.init`` with its own key, and uses the same draws for the same `seed` whatever `symmetrize` is, so
-    two fits are paired restart by restart.
+    All restarts run side by side in one compiled scan, shared out over JAX's devices where these
+    divide them. Restart r starts from ``bnn.init`` with its own key, and uses the same draws for
+    the same `seed` whatever `symmetrize` is, so two fits are paired restart by restart.
 
     Parameters
     ----------
     bnn : BNN
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
-    symmetrize : None, "exact", "infonce", "guided", "pairwise" or "bethe", or an object of :mod:`symvi.information`
-        What is maximised: L, L_G (small groups), or L plus a bound of I(g; w): the paper's with K = `num_permutations`
-        ("infonce"; Gelberg et al. 2024, Theorem 4.3), guided permutations (gradient through the importance weights, not
-        through their proposal), the pairwise bound (no sampling), or the Bethe permanent of each draw (one hidden
-        layer).
+    symmetrize : None, "exact", "infonce", "guided", "pairwise" or "bethe", or an object of
+    :mod:`symvi.information`
+        What is maximised: L, L_G (small groups), or L plus a bound of I(g; w): the paper's with K =
+        `num_permutations` ("infonce"; Gelberg et al. 2024, Theorem 4.3), guided permutations
+        (gradient through the importance weights, not through their proposal), the pairwise bound
+        (no sampling), or the Bethe permanent of each draw (one hidden layer).
     steps, restarts, num_samples : int
         Adam steps, independent starts, weight draws a step.
     batch_size : int or None
-        Data a step (drawn by shuffled epochs, likelihood scaled by N / batch_size); None uses all. Ten epochs are
+        Data a step (drawn by shuffled epochs, likelihood scaled by N / batch_size); None uses all.
+        Ten epochs are
         ``steps=10 * (N // batch_size)``.
     learning_rate, initial_scale : float
         Adam's rate; the standard deviation every weight starts with.
     covariance : "diagonal" or "unit"
-        Independent weights (:class:`MeanField`), or full covariance inside each hidden unit (:class:`UnitNormal`).
+        Independent weights (:class:`MeanField`), or full covariance inside each hidden unit
+        (:class:`UnitNormal`).
     monitor_every : int, optional
-        Record L and certified bounds of I(g; w) every so many steps (a divisor of `steps`). Nothing is computed without
-        it.
+        Record L and certified bounds of I(g; w) every so many steps (a divisor of `steps`). Nothing
+        is computed without it.
     checkpoint : path, optional
-        A file to keep the state in, about twenty times along the way. If it is there, the fit goes on from it and ends
-        as it would have without the interruption, bit for bit on the same machine; with more `steps` than it has, a
-        finished fit goes on too. It stays; delete it to begin anew.
+        A file to keep the state in, about twenty times along the way. If it is there, the fit goes
+        on from it and ends as it would have without the interruption, bit for bit on the same
+        machine; with more `steps` than it has, a finished fit goes on too. It stays; delete it to
+        begin anew.
     init : dict of arrays, posterior or Fit, optional
-        Where to start instead: weights by name (the likelihood's own may be missing), or a posterior, whose scales
-        stand in place of `initial_scale`. Restart 0 starts there; the means of the others are draws of this start.
+        Where to start instead: weights by name (the likelihood's own may be missing), or a
+        posterior, whose scales stand in place of `initial_scale`. Restart 0 starts there; the means
+        of the others are draws of this start.
     seed : int
     progress : bool
         Show a bar, with the ELBO of the best restart, in a notebook or terminal.
@@ -147,16 +153,17 @@ def fit(
     Raises
     ------
     ValueError
-        For arguments or data out of range, for a checkpoint that is damaged or of another fit, and as soon as every
-        restart has diverged (with the first bad step).
+        For arguments or data out of range, for a checkpoint that is damaged or of another fit, and
+        as soon as every restart has diverged (with the first bad step).
     OSError
         Before any work, if the checkpoint can't be written.
 
     Warns
     -----
     UserWarning
-        If some restarts diverged, which are left out; and if the ELBO of the best restart still rose over the last
-        tenth of at least 1000 steps (see :meth:`Fit.last_rise`) by more than 1 nat and 4 standard errors.
+        If some restarts diverged, which are left out; and if the ELBO of the best restart still
+        rose over the last tenth of at least 1000 steps (see :meth:`Fit.last_rise`) by more than 1
+        nat and 4 standard errors.
     """
     plan = _checked(
         bnn,
@@ -279,7 +286,8 @@ def _start(plan: _Plan) -> State:
 
 
 def _first_theta(plan, keys) -> Theta:
-    """Means by the network's initialiser, or about `init`; scales of `initial_scale`, or those of `init`."""
+    """Means by the network's initialiser, or about `init`; scales of `initial_scale`, or those of
+    `init`."""
     bnn = plan.bnn
     if plan.init is None:
         loc = jax.vmap(bnn.ravel)(jax.vmap(bnn.init)(keys))
@@ -301,7 +309,8 @@ def _first_theta(plan, keys) -> Theta:
 
 
 def _no_correlation(plan, params) -> dict:
-    """Zero factors for every unit group, with a leading axis for the restarts; none of them for mean field."""
+    """Zero factors for every unit group, with a leading axis for the restarts; none of them for
+    mean field."""
     if plan.covariance != "unit":
         return {}
     lower = {}
@@ -350,7 +359,8 @@ class _Chunk:
 
 
 def _chunks(plan, done: int):
-    """The steps that are left in chunks of one length, so that they compile once; the last may have spare rows."""
+    """The steps that are left in chunks of one length, so that they compile once; the last may have
+    spare rows."""
     length = _chunk_length(plan)
     rows = batch_rows(len(plan.x), plan.batch_size, plan.steps, plan.seed)[done:]
     has_spare = len(rows) % length > 0
@@ -477,7 +487,8 @@ def _finite_restarts(plan, trained) -> np.ndarray:
 
 
 def _report_diverged(losses, good) -> None:
-    """Warn of restarts that diverged, with their first bad step; ValueError if that is all of them."""
+    """Warn of restarts that diverged, with their first bad step; ValueError if that is all of
+    them."""
     bad = {}
     for restart in np.flatnonzero(~good):
         finite = np.isfinite(losses[restart])

@@ -1,4 +1,5 @@
-"""A fit that was interrupted ends as the uninterrupted one, bit for bit; restarts may be shared out over devices."""
+"""A fit that was interrupted ends as the uninterrupted one, bit for bit; restarts may be shared out
+over devices."""
 
 import os
 import signal
@@ -156,7 +157,8 @@ def test_restarts_on_eight_devices(tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"symmetrize": "pairwise", "monitor_every": 10}], ids=str)
 def test_more_steps_go_on_from_fewer(tmp_path, options):
-    """20 steps and then 20 more are 40 steps, bit for bit; so are 13 and 27, which divide nothing."""
+    """20 steps and then 20 more are 40 steps, bit for bit; so are 13 and 27, which divide
+    nothing."""
     whole = fit(MODEL, X, Y, **SETTINGS, **options)
     for first in (20,) if options else (20, 13):
         path = tmp_path / f"{first}.npz"

@@ -135,7 +135,8 @@ def test_batches_are_shuffled_epochs():
 
 
 def test_minibatch_loss_is_unbiased():
-    # batches of 3 out of 12 make one epoch of 4: scaled by 12 / 3, their mean is the loss of all the data, at fixed weights
+    # batches of 3 out of 12 make one epoch of 4: scaled by 12 / 3, their mean is the loss of all
+    # the data, at fixed weights
     tiny_step = {
         "learning_rate": 1e-12,
         "initial_scale": 1e-9,
@@ -306,7 +307,8 @@ def close_to(left, right):
 
 
 def test_prime_numbers_of_steps_are_cut_too(monkeypatch):
-    """About twenty pieces of one length, so one program; the spare rows of the last are no steps."""
+    """About twenty pieces of one length, so one program; the spare rows of the last are no
+    steps."""
     limits, run_chunk = [], training._run_chunk
 
     def counted(plan, state, chunk):
