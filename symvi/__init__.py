@@ -33,7 +33,7 @@ from symvi.models import BNN
 from symvi.networks import MLP
 from symvi.posteriors.mean_field import MeanField
 from symvi.posteriors.unit_normal import UnitNormal
-from symvi.symmetry import Element, Symmetry, UnitGroup, swap  # noqa: F401
+from symvi.symmetry import Symmetry, UnitGroup
 from symvi.truth.diagnostics import convergence
 from symvi.truth.evidence import log_evidence
 from symvi.truth.grid import grid_posterior

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symvi import BNN, MLP, Gaussian, Symmetry, UnitGroup, align, convergence, inference_data
+from symvi import BNN, MLP, Gaussian, Symmetry, UnitGroup, align, convergence
+from symvi.draws import inference_data
 
 NETS = {
     "plain": MLP([2, 4, 1], "relu"),

@@ -289,9 +289,9 @@ SIGNED = symvi.MLP([1, 3, 1], "tanh", signed=True).symmetry
 E = GROUP.identity()
 
 
-def element(perm, sign=None) -> symvi.Element:
+def element(perm, sign=None) -> symvi.symmetry.Element:
     signs = {} if sign is None else {"hidden1": np.asarray(sign)}
-    return symvi.Element({"hidden1": np.asarray(perm)}, signs)
+    return symvi.symmetry.Element({"hidden1": np.asarray(perm)}, signs)
 
 
 NO_ELEMENTS = (
@@ -300,11 +300,11 @@ NO_ELEMENTS = (
     lambda: element([0, 1, 3]),
     lambda: element([-1, 0, 1]),
     lambda: element([0.0, 1.0, 2.5]),
-    lambda: symvi.Element({}, {}),
+    lambda: symvi.symmetry.Element({}, {}),
     lambda: GROUP.sample(KEY, 2),
     lambda: None,
     lambda: "e",
-    lambda: symvi.Element,
+    lambda: symvi.symmetry.Element,
 )
 for number, made in enumerate(NO_ELEMENTS):
     bad(
@@ -332,7 +332,7 @@ for number, made in enumerate(NO_ELEMENTS[:1] + NO_ELEMENTS[5:]):
 each(
     "Symmetry.inverse",
     lambda v: GROUP.inverse(v),
-    (None, "e", symvi.Element),
+    (None, "e", symvi.symmetry.Element),
     "group element|g",
     "permutation|Element|element",
 )
@@ -403,19 +403,19 @@ each(
 )
 each(
     "swap",
-    lambda v: symvi.swap(GROUP, 0, v),
+    lambda v: symvi.symmetry.swap(GROUP, 0, v),
     (3, -1, 0.0, "1", True, None, NAN),
     "swap|i|j",
     r"units in 0..2|unit",
 )
 good(
     "swap(numpy integers)",
-    lambda: symvi.swap(GROUP, np.int64(0), np.int8(2)).perms["hidden1"].tolist(),
+    lambda: symvi.symmetry.swap(GROUP, np.int64(0), np.int8(2)).perms["hidden1"].tolist(),
     [2, 1, 0].__eq__,
 )
 each(
     "swap(symmetry)",
-    lambda v: symvi.swap(v, 0, 1),
+    lambda v: symvi.symmetry.swap(v, 0, 1),
     (None, NET, symvi.Symmetry),
     "symmetry",
     "Symmetry",

@@ -255,7 +255,7 @@ def test_symmetrized_densities_are_invariant(name):
 def relabelled(q: symvi.MeanField, g) -> symvi.MeanField:
     """q of relabelled units: the same distribution, moved by g."""
     without_signs = symvi.Symmetry(q.symmetry.groups)
-    scale = without_signs.act(symvi.Element(g.perms, {}), q.scale)
+    scale = without_signs.act(symvi.symmetry.Element(g.perms, {}), q.scale)
     return symvi.MeanField(q.symmetry.act(g, q.loc), scale, q.symmetry)
 
 

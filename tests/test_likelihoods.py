@@ -203,7 +203,7 @@ def test_errors_of_point_predictions():
 def test_one_number_a_datum_comes_flat_or_as_a_column():
     for likelihood in (Gaussian(0.3), StudentT()):
         bnn = symvi.BNN(MLP([2, 3, 1]), likelihood)
-        x, y = bnn.check_data(X, NUMBERS)
+        _, y = bnn.check_data(X, NUMBERS)
         assert y.shape == (6, 1)
     bnn = model(CASES["heteroscedastic"])
     assert bnn.check_data(X, NUMBERS[:, None])[1].shape == (6,)
@@ -293,7 +293,7 @@ def test_bad_likelihoods(likelihood, match):
 
 def test_an_unfinished_likelihood_says_what_is_missing():
     bnn = symvi.BNN(MLP([2, 3, 1]), Unfinished())
-    with pytest.raises(NotImplementedError, match="Unfinished.distribution must be written"):
+    with pytest.raises(NotImplementedError, match=r"Unfinished\.distribution must be written"):
         bnn.check_data(X, NUMBERS)
     with pytest.raises(NotImplementedError, match="labels have no order"):
         Categorical().cdf(X, {}, COUNTS)

@@ -27,7 +27,6 @@ PINS = [
     if line.split("#")[0].strip()
 ]
 
-NOT_YET = pytest.mark.xfail(strict=False, reason="its room is being rewritten")
 
 # what each extra brings, by the names under which it is imported
 BROUGHT = {
@@ -135,7 +134,6 @@ class TestImport:
         "xarray",
     )
 
-    @NOT_YET
     def test_brings_nothing_heavy(self):
         """`import symvi` costs little more than `import numpyro`; the rest waits for its use."""
         loaded = run("import symvi, sys; print(*sys.modules)").split()
@@ -165,7 +163,6 @@ class TestImport:
         )
         run(f"import symvi\nfor room in '{rooms}'.split(): getattr(symvi, room)")
 
-    @NOT_YET
     def test_a_home_that_cannot_be_written(self, tmp_path):
         """ArviZ keeps a note of the day in the user's cache folder; below a file there is none."""
         (tmp_path / "file").write_text("", encoding="utf-8")
@@ -174,7 +171,6 @@ class TestImport:
         program = "import symvi; print(symvi.reference_posterior('two-weight').posterior.sizes)"
         assert "chain" in run(program, env=environment)
 
-    @NOT_YET
     def test_two_first_imports_at_once(self, tmp_path):
         """Both find no note of the day and both want to write it."""
         program = "import symvi; symvi.reference_posterior('two-weight')"
@@ -216,7 +212,6 @@ WITHOUT = {
 
 
 class TestWithoutExtras:
-    @NOT_YET
     def test_the_core_needs_none(self):
         missing = list(chain.from_iterable(BROUGHT.values()))
         warnings = "import warnings; warnings.simplefilter('ignore')\n"

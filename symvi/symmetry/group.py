@@ -360,7 +360,7 @@ class Symmetry:
         """The batch shape of `g`; ValueError unless it is an element of this group."""
         if not isinstance(g, Element):
             remedy = "draw one with sample(key, 1) and index it by jax.tree.map"
-            raise expected("group element", "a symvi.Element", described(g), remedy)
+            raise expected("group element", "a symvi.symmetry.Element", described(g), remedy)
         shapes = {name: jnp.shape(perm) for name, perm in g.perms.items()}
         batches = {shape[:-1] for shape in shapes.values()}
         batch = min(batches, default=(), key=len)

@@ -170,7 +170,7 @@ def test_a_wrong_group_is_refused():
         ),
         (
             lambda g, w: g.act({"hidden1": jnp.arange(4)}, w),
-            r"group element: expected a symvi.Element, got .*; draw one with sample",
+            r"group element: expected a symvi.symmetry.Element, got .*; draw one with sample",
         ),
         (
             lambda g, w: g.act(g.sample(jax.random.key(0), 2), w),
