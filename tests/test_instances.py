@@ -194,7 +194,6 @@ def same(a, b, tolerance=1e-12):
         np.testing.assert_allclose(first, second, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.xfail(strict=False, reason="some zeros and ones are still of the default precision")
 @every_case
 def test_shape_and_precision(case):
     """Without running anything: the shapes, and 32 bits in, 32 bits out."""
@@ -337,7 +336,6 @@ NAMED = {
 }
 
 
-@pytest.mark.xfail(strict=False, reason="arrays are still written out in some")
 @pytest.mark.parametrize("made", NAMED.values(), ids=NAMED)
 def test_reprs_fit_two_lines(made):
     text = repr(made())

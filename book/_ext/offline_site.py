@@ -1,7 +1,7 @@
 """Sphinx extension: the built site needs no network; docstrings may write |G|; proofs fold.
 
-MathJax is copied into the site from the PyPI package django-static-mathjax, and the scripts of sphinx-thebe (live code cells from a
-CDN, which this book does not use) are kept out of the pages.
+MathJax is copied into the site from the PyPI package django-static-mathjax, and the scripts of
+sphinx-thebe (live code cells from a CDN, which this book does not use) are kept out of the pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from docutils import nodes
 from sphinx_proof.nodes import proof_node
 
-# What tex-mml-chtml.js fetches on demand: TeX packages, fonts, and what its menu and screen-reader support ask for.
+# What tex-mml-chtml.js fetches on demand: TeX packages, fonts, and what its menu and screen-reader
+# support ask for.
 MATHJAX_PARTS = (
     "tex-mml-chtml.js",
     "input/tex",
@@ -42,7 +43,8 @@ def copy_mathjax(app, exception) -> None:
 
 
 def drop_thebe(app, config) -> None:
-    """Jupyter Book always loads sphinx-thebe; unhook it and the style sheet it would add to each page."""
+    """Jupyter Book always loads sphinx-thebe; unhook it and the style sheet it would add to each
+    page."""
     for listeners in app.events.listeners.values():
         listeners[:] = [
             one
@@ -55,7 +57,8 @@ def drop_thebe(app, config) -> None:
 
 
 def escape_bars(app, what, name, thing, options, lines) -> None:
-    """Bars mean absolute values and orders in symvi's docstrings; in reStructuredText they would mark a substitution."""
+    """Bars mean absolute values and orders in symvi's docstrings; in reStructuredText they would
+    mark a substitution."""
     lines[:] = [
         "".join(
             part if part.startswith("`") else part.replace("|", r"\|")
@@ -66,7 +69,8 @@ def escape_bars(app, what, name, thing, options, lines) -> None:
 
 
 def title_folded_proofs(app, doctree) -> None:
-    """sphinx-proof gives a proof no title, without which sphinx-togglebutton cannot fold it and fails in the browser."""
+    """sphinx-proof gives a proof no title, without which sphinx-togglebutton cannot fold it and
+    fails in the browser."""
     for proof in doctree.findall(proof_node):
         box = proof[0]
         if "dropdown" in box["classes"]:

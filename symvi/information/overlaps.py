@@ -101,7 +101,7 @@ def divergences(loc, scale, lower=None, sign: int = 1):
             loc,
             scale,
         )
-    factors = scale[:, :, None] * (jnp.eye(loc.shape[1]) + lower)
+    factors = unit_factors(scale, lower)
     inverses = inverse_of_unit_lower(lower) / scale[:, None, :]
 
     def pair_full(one, all_):
@@ -112,9 +112,14 @@ def divergences(loc, scale, lower=None, sign: int = 1):
     return _row_by_row(pair_full, loc, factors, inverses, jnp.log(scale).sum(-1))
 
 
+def unit_factors(scale, lower):
+    """The Cholesky factors S (1 + N) of the covariances of units: shape ``(n, d, d)``."""
+    return scale[..., :, None] * (jnp.eye(scale.shape[-1], dtype=scale.dtype) + lower)
+
+
 def covariances(scale, lower):
     """The covariance matrices of units with Cholesky factors S (1 + N): shape ``(n, d, d)``."""
-    factors = scale[..., :, None] * (jnp.eye(scale.shape[-1]) + lower)
+    factors = unit_factors(scale, lower)
     return factors @ jnp.swapaxes(factors, -1, -2)
 
 

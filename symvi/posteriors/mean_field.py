@@ -75,6 +75,10 @@ class MeanField:
         object.__setattr__(self, "loc", loc)
         object.__setattr__(self, "scale", scale)
 
+    def __repr__(self) -> str:
+        num_weights = sum(jnp.size(value) for value in self.loc.values())
+        return f"{type(self).__name__}({num_weights} weights, {self.symmetry!r})"
+
     def sample(self, key, num: int) -> dict:
         """`num` independent draws: a dict of arrays of shape ``(num, *shape)``.
 
@@ -134,7 +138,7 @@ class MeanField:
     def rest_log_prob(self, params: dict) -> Float[Array, ""]:
         """log q in nats of the weights that no group moves: a scalar."""
         params, loc, scale = (self.symmetry.rest(p) for p in (params, self.loc, self.scale))
-        total = jnp.zeros(())
+        total = jnp.zeros((), precision_of(self.loc))
         for name in loc:
             total = total + log_normal(params[name], loc[name], scale[name]).sum()
         return total
@@ -168,6 +172,11 @@ def log_unit_densities(q: MeanField, params: dict, name: str | None = None) -> F
         return q.unit_log_density(units, name)
     both = jnp.logaddexp(q.unit_log_density(units, name), q.unit_log_density(-units, name))
     return both - math.log(2)
+
+
+def precision_of(loc: dict):
+    """The floating dtype of the weights in `loc`, the default one where there are none."""
+    return jnp.result_type(*loc.values()) if loc else jnp.result_type(float)
 
 
 def over_draws(function, loc: dict, params: dict):

@@ -22,11 +22,12 @@ from symvi.posteriors.mean_field import (
     as_floats,
     as_units,
     over_draws,
+    precision_of,
     register_posterior,
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class UnitNormal(MeanField):
     """q(w) = prod_i N(u_i; loc_i, S_i (1 + N_i)(1 + N_i)^T S_i) x independent Gaussians. A pytree.
 
@@ -140,7 +141,7 @@ class UnitNormal(MeanField):
         group = self.symmetry.group(name)
         if group.name not in self.lower:
             n, d = self.symmetry.own_units(self.loc, group.name).shape
-            return jnp.zeros((n, d, d))
+            return jnp.zeros((n, d, d), precision_of(self.loc))
         return jnp.tril(self.lower[group.name], -1)
 
 

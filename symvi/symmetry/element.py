@@ -39,6 +39,10 @@ class Element:
         object.__setattr__(self, "perms", perms)
         object.__setattr__(self, "signs", signs)
 
+    def __repr__(self) -> str:
+        sets = ", ".join(f"{name}: {jnp.shape(perm)}" for name, perm in self.perms.items())
+        return f"Element({sets or 'no units'}{', signed' if self.signs else ''})"
+
 
 def _flatten(element: Element):
     keys = (jax.tree_util.GetAttrKey("perms"), jax.tree_util.GetAttrKey("signs"))

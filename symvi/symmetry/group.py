@@ -200,10 +200,13 @@ class Symmetry:
         group moves a parameter on two axes: then no unit owns the weight that joins two.
         """
         group = self.group(name)
-        owned = [jnp.zeros((group.size, 0))]
+        owned = []
         for axis, columns in self._own(group, params):
             owned.append(axis.rows(params[axis.param])[:, columns])
-        return jnp.concatenate(owned[1:] or owned, axis=1)
+        if not owned:
+            precision = jnp.result_type(*(params[axis.param] for axis in group.entries))
+            return jnp.zeros((group.size, 0), precision)
+        return jnp.concatenate(owned, axis=1)
 
     def with_own_units(self, params: dict, units, name: str | None = None) -> dict:
         """`params` with the vectors of :meth:`own_units` replaced by `units`, shape ``(n, d)``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -91,6 +92,11 @@ class TorchNetwork:
     _values: dict = field(repr=False)
     _data: dict = field(repr=False)
     _module: object = field(repr=False)
+
+    def __repr__(self) -> str:
+        num_weights = sum(math.prod(shape) for shape in self.shapes.values())
+        sizes = f"{self.input_shape} to {self.output_shape}, {num_weights} weights"
+        return f"TorchNetwork({sizes}, {self.symmetry!r}, {len(self.notes)} notes)"
 
     @property
     def widths(self) -> tuple:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from numpyro.infer import MCMC, NUTS
 
-from symvi.checks import arviz, fraction, positive_int, seed_to_key, shows_progress
+from symvi.checks import arviz, flag, fraction, positive_int, seed_to_key, shows_progress
 from symvi.draws import check_pairs, posterior_draws
 from symvi.models import BNN
 from symvi.truth.diagnostics import LOW_BFMI, MAX_RHAT, MIN_DRAWS, function_space, summary
@@ -34,9 +34,7 @@ def nuts(
     max_tree_depth: int = 10,
     progress: bool = True,
 ) -> InferenceData:
-    """Draw from the posterior of `bnn` with NumPyro's NUTS.
-
-    (Hoffman and Gelman 2014; Phan et al. 2019.)
+    """Draw from the posterior of `bnn` with NumPyro's NUTS (Hoffman and Gelman 2014).
 
     Chains run side by side from independent random starts, in parallel where JAX has a device for
     each (on a processor, call ``numpyro.set_host_device_count`` before anything else), vectorised
@@ -69,6 +67,7 @@ def nuts(
         the limit of the tree's depth; and, with 2 chains or more of at least 4 draws, where R-hat
         of the functions (outputs at up to 50 inputs, log joint density, log noise) is above 1.01.
     """
+    progress = flag("progress", progress)
     chains = positive_int("chains", chains)
     warmup = positive_int("warmup", warmup)
     draws = positive_int("draws", draws)

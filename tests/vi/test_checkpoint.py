@@ -86,7 +86,9 @@ import symvi
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(4000, 20)), rng.integers(0, 5, 4000)
 bnn = symvi.BNN(symvi.MLP([20, 30, 5], "tanh"), symvi.Categorical())
-run = symvi.fit(bnn, x, y, steps=2000, restarts=2, batch_size=200, progress=False, checkpoint=sys.argv[1] if len(sys.argv) > 2 else None)
+checkpoint = sys.argv[1] if len(sys.argv) > 2 else None
+settings = {"steps": 2000, "restarts": 2, "batch_size": 200, "progress": False}
+run = symvi.fit(bnn, x, y, checkpoint=checkpoint, **settings)
 np.savez(sys.argv[-1], losses=run.losses, loc=run.posterior.loc["W1"])
 """
 
@@ -125,7 +127,8 @@ x = np.linspace(-1, 1, 20)[:, None]
 bnn = symvi.BNN(symvi.MLP([1, 3, 1], "tanh"), symvi.Gaussian(0.3))
 for restarts in (8, 3):
     for method in (None, "pairwise"):
-        run = symvi.fit(bnn, x, np.sin(x), symmetrize=method, steps=20, restarts=restarts, progress=False)
+        settings = {"symmetrize": method, "steps": 20, "restarts": restarts, "progress": False}
+        run = symvi.fit(bnn, x, np.sin(x), **settings)
         print(repr(run.losses.sum()), [e.value for e in run.elbos])
 """
 
