@@ -2,6 +2,7 @@
 checked."""
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 ANNOTATED = [
@@ -14,3 +15,10 @@ ANNOTATED = [
 install_import_hook(ANNOTATED, "array_types.checked")  # before symvi is imported
 
 jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_memory():
+    """Compiled code is let go after each file: all of it would fill the memory."""
+    yield
+    jax.clear_caches()

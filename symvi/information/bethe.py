@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Array, Float
+
 from symvi.checks import expected
 from symvi.information.method import Method, matrices_at_once
 from symvi.permanents import bethe
@@ -22,7 +24,7 @@ from symvi.symmetry import Symmetry
 ROUNDS = 100  # of messages at most
 
 
-def pointwise_bethe(q: MeanField, params: dict):
+def pointwise_bethe(q: MeanField, params: dict) -> Float[Array, ""]:
     """log q(w) - log q_G(w) or more, in nats: the Bethe permanent is below the permanent."""
     gain = q.log_prob(params) - q.rest_log_prob(params)
     for group in q.symmetry.groups:

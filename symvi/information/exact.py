@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
+from jaxtyping import Array, Float
 
 from symvi.arrays import log_sum_exp
 from symvi.checks import expected
@@ -50,7 +51,7 @@ def check_exact(symmetry: Symmetry, argument: str) -> None:
     raise expected(argument, wanted, got, f"use {argument}={other!r}")
 
 
-def log_symmetrized(q: MeanField, params: dict) -> jax.Array:
+def log_symmetrized(q: MeanField, params: dict) -> Float[Array, ""]:
     """log q_G(w) in nats for one set of weights, exactly (equation 4).
 
     By permanent for one hidden layer of at most 16 units, by the sum over all elements for |G| <=
@@ -75,7 +76,7 @@ def _by_sum(q, params):
     return log_sum_exp(copies, axis=0) - symmetry.log_order
 
 
-def pointwise_exact(q: MeanField, params: dict):
+def pointwise_exact(q: MeanField, params: dict) -> Float[Array, ""]:
     """log q(w) - log q_G(w) in nats for one draw w of q; its mean over q is I(g; w)."""
     return q.log_prob(params) - log_symmetrized(q, params)
 

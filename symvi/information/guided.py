@@ -24,6 +24,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from symvi.arrays import log_sum_exp
 from symvi.checks import positive_int
@@ -100,7 +101,9 @@ def _guess_element(q, params, key, identity):
     return guess.log_v, guess.log_r, guess.is_identity
 
 
-def pointwise_guided(q: MeanField, params: dict, key, num_permutations: int):
+def pointwise_guided(
+    q: MeanField, params: dict, key, num_permutations: int
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """One draw of a lower and an upper bound of I(g; w) in nats, from K = `num_permutations`."""
     keys = jax.random.split(key, num_permutations + 1)
     first = jnp.arange(num_permutations + 1) == 0  # the identity; then K draws of r

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from symvi.arrays import log_sum_exp
 from symvi.checks import positive_int
@@ -24,7 +25,7 @@ from symvi.information.method import Method
 from symvi.posteriors.mean_field import MeanField
 
 
-def pointwise_infonce(q: MeanField, params: dict, key, num_permutations: int):
+def pointwise_infonce(q: MeanField, params: dict, key, num_permutations: int) -> Float[Array, ""]:
     """One draw of -log (1/K)[1 + sum_{j<K} q(g_j^-1 w) / q(w)] in nats, with g_j uniform.
 
     Never above log K. K = `num_permutations` counts the identity, so K = 1 gives 0.

@@ -11,8 +11,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from symvi.posteriors.elimination import inverse_of_unit_lower, log_det_and_square
+
+Units = Float[Array, "n d"]
+Factors = Float[Array, "n d d"]
 
 MAX_ENTRIES = 2**24  # larger (n, n, d, d) arrays are worked through row by row
 
@@ -69,7 +73,9 @@ _log_bhattacharyya.defvjp(
 )
 
 
-def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
+def log_bhattacharyya(
+    loc: Units, scale: Units, lower: Factors | None = None, sign: int = 1
+) -> Float[Array, "n n"]:
     """log BC_ij for Gaussian units, shape ``(n, n)``: 0 where units agree, below 0 elsewhere.
 
     Parameters
@@ -91,7 +97,9 @@ def log_bhattacharyya(loc, scale, lower=None, sign: int = 1):
     return _row_by_row(pair_full, loc, covariances(scale, lower), jnp.log(scale).sum(-1))
 
 
-def divergences(loc, scale, lower=None, sign: int = 1):
+def divergences(
+    loc: Units, scale: Units, lower: Factors | None = None, sign: int = 1
+) -> Float[Array, "n n"]:
     """KL(q_i || q_j) in nats, shape ``(n, n)``; arguments as in :func:`log_bhattacharyya`."""
     if lower is None:
         return _over_weights(
@@ -112,18 +120,20 @@ def divergences(loc, scale, lower=None, sign: int = 1):
     return _row_by_row(pair_full, loc, factors, inverses, jnp.log(scale).sum(-1))
 
 
-def unit_factors(scale, lower):
+def unit_factors(scale: Units, lower: Factors) -> Factors:
     """The Cholesky factors S (1 + N) of the covariances of units: shape ``(n, d, d)``."""
     return scale[..., :, None] * (jnp.eye(scale.shape[-1], dtype=scale.dtype) + lower)
 
 
-def covariances(scale, lower):
+def covariances(scale: Units, lower: Factors) -> Factors:
     """The covariance matrices of units with Cholesky factors S (1 + N): shape ``(n, d, d)``."""
     factors = unit_factors(scale, lower)
     return factors @ jnp.swapaxes(factors, -1, -2)
 
 
-def overlap_matrices(loc, scale, lower=None, *, signed: bool = False):
+def overlap_matrices(
+    loc: Units, scale: Units, lower: Factors | None = None, *, signed: bool = False
+) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
     """log BC and -KL, each ``(n, n)``, averaged over the signs of unit j where `signed`."""
     overlap = log_bhattacharyya(loc, scale, lower)
     likeness = -divergences(loc, scale, lower)
