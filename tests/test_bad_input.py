@@ -1736,6 +1736,24 @@ bad(
     "folder",
 )
 
+
+class OneNumber(symvi.Likelihood):
+    def distribution(self, outputs, params):
+        return outputs
+
+
+bad(
+    "Likelihood(distribution returns an array)",
+    lambda: symvi.BNN(symvi.MLP([1, 3, 1]), OneNumber()).check_data(X, X),
+    "OneNumber.distribution",
+    "a NumPyro distribution",
+)
+bad(
+    "Categorical(labels out of range)",
+    lambda: CLASSES.check_data(X, LABELS + 5),
+    "y",
+    "labels|support|0",
+)
 # ---------------------------------------------------------------------------------------------
 
 THREE_PARTS = re.compile(

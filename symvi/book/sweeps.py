@@ -79,6 +79,10 @@ def sweep(
         script lacks its guard.
     """
     folder, cells = Path(folder), _as_cells(cells)
+    if not callable(function):
+        remedy = "pass the function itself, defined in a module or script"
+        raise expected("function", "a function", described(function), remedy)
+    _check_folder(folder)
     made_by = _maker(function)
     paths = [_path(folder, cell, made_by) for cell in cells]
     if not cells or len(set(paths)) != len(paths):
@@ -113,6 +117,13 @@ def _check_failures(failures, num: int, folder: Path) -> None:
 
 
 # --- running ---
+
+
+def _check_folder(folder: Path) -> None:
+    """ValueError where a file stands in the way of the folder."""
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise expected("folder", "a folder", f"the file {place}", "name another folder")
 
 
 def _run(function, todo, made_by, workers, scheduler, progress, total) -> list:

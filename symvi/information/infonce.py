@@ -31,6 +31,8 @@ def pointwise_infonce(q: MeanField, params: dict, key, num_permutations: int) ->
     Never above log K. K = `num_permutations` counts the identity, so K = 1 gives 0.
     """
     base = q.log_prob(params)
+    if not q.symmetry.groups:  # the identity alone: all K elements are equal
+        return jnp.zeros_like(base)
     log_ratios = jnp.zeros(1, base.dtype)
     if num_permutations > 1:
         # uniform, so g and its inverse have the same law

@@ -174,8 +174,8 @@ def test_bounds_are_exact_for_small_matrices():
 
 @pytest.mark.parametrize("n", [3, 8])
 def test_bethe_of_constants_and_of_one_permutation(n):
-    # all ones: b = 1/n, F = n^2 [-(1/n) log(1/n) + (1 - 1/n) log(1 - 1/n)] = n log n + n (n - 1)
-    # log(1 - 1/n)
+    # all ones: b = 1/n, F = n^2 [-(1/n) log(1/n) + (1 - 1/n) log(1 - 1/n)] = n log n
+    # + n (n - 1) log(1 - 1/n)
     expected = n * math.log(n) + n * (n - 1) * math.log(1 - 1 / n)
     assert float(log_permanent_bethe(jnp.zeros((n, n)))) == pytest.approx(expected, abs=1e-8)
     alone = jnp.where(jnp.eye(n) > 0, 2.0, -1e4)

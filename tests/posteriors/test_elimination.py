@@ -60,12 +60,20 @@ def test_correlated_units_do_not_hang_inside_a_loop():
         from symvi.information import pointwise_guided
         net = symvi.MLP([1, 6, 6, 1], "tanh", signed=True)
         loc = net.init(jax.random.key(0))
-        lower = {g.name: jnp.zeros((g.size, *2 * net.symmetry.own_units(loc, g.name).shape[1:])) for
-        g in net.symmetry.groups} q = symvi.UnitNormal(loc, jax.tree.map(lambda a: jnp.full(a.shape,
-        0.3), loc), net.symmetry, lower) w, keys = q.sample(jax.random.key(1), 30),
-        jax.random.split(jax.random.key(0), 30) many = jax.tree.map(lambda a: jnp.stack([a] * 4), q)
-        f = jax.jit(lambda many: jax.lax.map(lambda q: jax.vmap(lambda v, k: pointwise_guided(q, v,
-        k, 20))(w, keys), many)) print(bool(jnp.isfinite(f(many)[0]).all()))
+        lower = {}
+        for g in net.symmetry.groups:
+            d = net.symmetry.own_units(loc, g.name).shape[1]
+            lower[g.name] = jnp.zeros((g.size, d, d))
+        scale = jax.tree.map(lambda a: jnp.full(a.shape, 0.3), loc)
+        q = symvi.UnitNormal(loc, scale, net.symmetry, lower)
+        w, keys = q.sample(jax.random.key(1), 30), jax.random.split(jax.random.key(0), 30)
+        many = jax.tree.map(lambda a: jnp.stack([a] * 4), q)
+
+        def of_one(q):
+            return jax.vmap(lambda v, k: pointwise_guided(q, v, k, 20))(w, keys)
+
+        f = jax.jit(lambda many: jax.lax.map(of_one, many))
+        print(bool(jnp.isfinite(f(many)[0]).all()))
         """
     )
     done = subprocess.run(
