@@ -670,7 +670,7 @@ def test_images_are_data_too():
         match=r"x: expected shape \(N, 2, 6, 6\), got \(6, 72\); reshape it, for example "
         r"x.reshape\(-1, 2, 6, 6\)",
     ):
-        bnn.check_data(x.reshape(6, -1))
+        bnn.check_inputs(x.reshape(6, -1))
 
 
 def products(s, x):
