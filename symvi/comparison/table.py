@@ -34,7 +34,7 @@ DISTANCE = "distance to the reference"
 
 
 class Comparison(NamedTuple):
-    """What :func:`compare` returns.
+    """What :func:`symvi.compare` returns.
 
     Attributes
     ----------

@@ -59,7 +59,7 @@ def fill(value, look):
 
 @dataclass(frozen=True, eq=False)
 class TorchNetwork:
-    """A network made by :func:`from_torch`, used like :class:`MLP`.
+    """A network made by :func:`symvi.from_torch`, used like :class:`MLP`.
 
     Parameters have the module's own names, as ``"0.weight"``.
 

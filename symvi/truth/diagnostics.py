@@ -138,7 +138,7 @@ def acceptance(bnn: BNN, drawn: InferenceData, x, y, full=None) -> dict:
     Raises
     ------
     ValueError
-        As for :func:`convergence`; no sample_stats, or `full` in another form.
+        As for :func:`symvi.convergence`; no sample_stats, or `full` in another form.
     """
     row = convergence(bnn, drawn, x, y).loc["functions"]
     chains = _energies_of_chains(drawn) if full is None else list(full)

@@ -26,8 +26,9 @@ DRAWS_AT_ONCE = 100
 
 
 class Monitor(NamedTuple):
-    """What :func:`fit` measured every ``monitor_every`` steps: arrays ``(times,)`` or ``(times,
-    restarts)``, in nats.
+    """What :func:`symvi.fit` measured every ``monitor_every`` steps, in nats.
+
+    Arrays have shape ``(times,)`` or ``(times, restarts)``.
 
     ``elbo`` is L by 100 fresh draws; ``lower`` and ``upper`` are the certified pairwise bounds of
     I(g; w);
@@ -43,7 +44,7 @@ class Monitor(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:
-    """What :func:`fit` returns. It can be passed wherever a posterior is taken.
+    """What :func:`symvi.fit` returns. It can be passed wherever a posterior is taken.
 
     Attributes
     ----------
