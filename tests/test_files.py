@@ -37,7 +37,8 @@ class TestWholeFile:
     def test_an_error_leaves_what_was_there(self, tmp_path, error):
         path = tmp_path / "a.txt"
         files.write_text(path, "before")
-        with pytest.raises(error, match="on the way"), files.whole_file(path) as partial:  # noqa: PT012
+        whole = files.whole_file(path)
+        with pytest.raises(error, match="on the way"), whole as partial:  # noqa: PT012
             partial.write_text("half", encoding="utf-8")
             raise error("on the way")
         assert path.read_text(encoding="utf-8") == "before"
