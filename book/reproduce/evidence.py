@@ -1,4 +1,4 @@
-"""The table of chapter 10: log evidences of the reference posteriors, and fits against them.
+"""The table of chapter 11: log evidences of the reference posteriors, and fits against them.
 
     .venv/bin/python book/reproduce/evidence.py
 

@@ -1,4 +1,4 @@
-"""The tables of chapter 14: Table 1 of Gelberg et al. (2024) on MNIST, wider networks, and where
+"""The tables of chapter 8: Table 1 of Gelberg et al. (2024) on MNIST, wider networks, and where
 the orbit information is alive.
 
     .venv/bin/python book/reproduce/mnist_table.py

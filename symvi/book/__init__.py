@@ -1,6 +1,18 @@
 """What the chapters of the book share: their record, the claims ledger, plots and sweeps."""
 
-from symvi.book import ledger, mode_seeking, plots, sweeps
+from symvi.book import answers, ledger, mode_seeking, plots, sweeps, tables
+from symvi.book.answers import check
 from symvi.book.chapter import Chapter
+from symvi.book.tables import table
 
-__all__ = ["Chapter", "ledger", "mode_seeking", "plots", "sweeps"]
+__all__ = [
+    "Chapter",
+    "answers",
+    "check",
+    "ledger",
+    "mode_seeking",
+    "plots",
+    "sweeps",
+    "table",
+    "tables",
+]

@@ -18,6 +18,42 @@ COLOURS = {
 }
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
+# One look a method, the same through the whole book: colour, line, marker.
+METHODS = {
+    "posterior": ("black", "-", "D"),
+    "mean field": ("red", "-", "o"),
+    "afterwards": ("orange", (0, (5, 1)), "v"),
+    "symmetrized": ("blue", "--", "s"),
+    "pairwise": ("sky", "-.", "^"),
+    "guided": ("green", (0, (3, 1, 1, 1)), "P"),
+    "infonce": ("purple", ":", "X"),
+    "unit covariance": ("green", "-.", "d"),
+}
+
+
+def look(method: str) -> dict:
+    """How a method is drawn everywhere in the book: pass it on, as in ``ax.plot(x, y, **look(m))``.
+
+    Parameters
+    ----------
+    method : str
+        A name in ``METHODS``.
+
+    Returns
+    -------
+    dict
+        ``color``, ``linestyle``, ``marker`` and ``label``, for matplotlib.
+
+    Raises
+    ------
+    ValueError
+        A method without a look.
+    """
+    if method not in METHODS:
+        raise expected("method", f"one of {', '.join(METHODS)}", repr(method), "check its name")
+    colour, line, marker = METHODS[method]
+    return {"color": COLOURS[colour], "linestyle": line, "marker": marker, "label": method}
+
 
 def style() -> None:
     """Set matplotlib's defaults for the book.
