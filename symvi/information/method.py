@@ -96,6 +96,9 @@ class Method:
 class Plain(Method):
     """No symmetrizing: L itself. What ``symmetrize=None`` stands for."""
 
+    def __str__(self) -> str:
+        return "None"  # as the argument spells it
+
     def estimate(self, q: MeanField, key, num_samples: int) -> Estimate:
         """Refused: L has no orbit information."""
         wanted = "a method that takes I(g; w) into account"

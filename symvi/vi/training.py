@@ -413,7 +413,7 @@ def _checkpoint(plan) -> Checkpoint:
     settings = {name: repr(getattr(plan, name)) for name in names}
     return Checkpoint(
         plan.checkpoint,
-        {"symmetrize": repr(plan.method), **settings, **hashed, **software()},
+        {"symmetrize": str(plan.method), **settings, **hashed, **software()},
     )
 
 

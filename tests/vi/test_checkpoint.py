@@ -180,7 +180,7 @@ def finished(tmp_path_factory):
     ("x", "other", "differs"),
     [
         (X, {"seed": 4}, r"seed 3 \(here 4\)"),
-        (X, {"symmetrize": "pairwise"}, r"symmetrize Plain\(\) \(here Pairwise\(\)\)"),
+        (X, {"symmetrize": "pairwise"}, r"symmetrize None \(here Pairwise\(\)\)"),
         (X, {"learning_rate": 0.02, "restarts": 3}, r"restarts 2 .*, learning_rate 0.01 "),
         (X + 1, {}, "another x; delete the file"),
         (X, {"init": MODEL.init(jax.random.key(0))}, "another init; delete the file"),
