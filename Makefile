@@ -1,4 +1,5 @@
 # make book    build the book into _build/html          make serve   look at it on http://localhost:8000
+# make student the book without solutions, in _build/student
 # make test    every test and every chapter             make clean   remove what was built (not .venv)
 # make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
@@ -20,7 +21,7 @@ ifneq (,$(findstring :,$(CURDIR)))
 $(error Python's environments do not work in a folder whose path has a colon: move this folder)
 endif
 
-.PHONY: book test check-pages bench reproduce serve clean
+.PHONY: book student test check-pages bench reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
@@ -46,6 +47,12 @@ test: $(READY)
 	rm -rf -- "$(FRESH_CLAIMS)"
 	$(KEEP_COMPILED) SYMVI_CLAIMS="$$PWD/$(FRESH_CLAIMS)" $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.book.ledger compare $(FRESH_CLAIMS) book/claims
+
+# The same pages without solutions, for a course.
+student: $(READY)
+	$(BIN)/python -m symvi.book.student . _build/student
+	cd _build/student && ../../$(BIN)/jupyter-book build . -W -n --keep-going
+	@echo "The book without solutions is in _build/student: its notebooks in book/, its pages in _build/html"
 
 # The built pages in headless Chromium, with the network blocked.
 check-pages: $(READY)
