@@ -39,7 +39,6 @@ LONG_CELLS = {
     "14-in-pytorch",
     "15-finding-symmetry",
     "cost",
-    "ledger",
 }
 HIDING_TAGS = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 # (notebook, cell id) of cells that the book or the tests do not run or may fail

@@ -9,24 +9,43 @@ from html import escape
 
 import numpy as np
 
+from symvi.book.names import readable
+from symvi.book.paper import PAPER_IDS
 from symvi.checks import as_scalar, expected, flag
 from symvi.estimates import KINDS, Estimate
 
-# The statements of Gelberg et al. (2024) that the book checks, in the paper's order; all other
-# ids start with "own-".
-PAPER_IDS = (
-    "def-2.1",
-    "prop-2.2",
-    "sec-3",
-    "thm-3.1",
-    "eq-4",
-    "thm-4.1",
-    "cor-4.2",
-    "thm-4.3",
-    "fig-4",
-    "tab-1",
-    "tab-2",
-    "tab-3",
+# Claims that cannot fail unless the code is wrong: a proved statement held against numbers, or one
+# number computed in two ways. The ledger counts them apart from what could have come out otherwise.
+IDENTITIES = frozenset(
+    {
+        "def-2.1",
+        "prop-2.2",
+        "thm-3.1",
+        "eq-4",
+        "thm-4.1",
+        "cor-4.2",
+        "thm-4.3",
+        "own-bethe-sandwich",
+        "own-ch2-coupons",
+        "own-ch4-bounds",
+        "own-ch4-half",
+        "own-closer",
+        "own-depth",
+        "own-entropy-bound",
+        "own-exact-kl",
+        "own-headroom",
+        "own-invariance-gap",
+        "own-layers",
+        "own-numpyro",
+        "own-pairwise",
+        "own-same-functions",
+        "own-signs",
+        "own-smc-grid",
+        "own-smc-linear",
+        "own-torch",
+        "own-tracing",
+        "own-transposition",
+    }
 )
 VERDICTS = {
     "reproduced": "✓",
@@ -76,6 +95,11 @@ class Claim:
         """Computed from the recorded facts, never typed."""
         return verdict(self.holds, self.caveat, self.improved)
 
+    @property
+    def identity(self) -> bool:
+        """Whether it cannot fail unless the code is wrong (``IDENTITIES``)."""
+        return self.id in IDENTITIES
+
     def __repr__(self) -> str:
         paper = f" [paper: {self.paper}]" if self.paper else ""
         numbers = "; ".join(f"{name} = {text}" for name, text in shown(self.numbers))
@@ -86,7 +110,8 @@ class Claim:
     def _repr_html_(self) -> str:
         # Structure only: book/_static/book.css draws the box in the page's own colours.
         name = escape(self.id)
-        title = f"{VERDICTS[self.verdict]} Claim {name}: {self.verdict}."
+        kind = "Identity check" if self.identity else "Claim"
+        title = f"{VERDICTS[self.verdict]} {kind} {name}: {self.verdict}."
         paper = f"<p><em>Paper.</em> {escape(self.paper)}</p>" if self.paper else ""
         caveat = f"<p><em>Caveat.</em> {escape(self.caveat)}</p>" if self.caveat else ""
         return (
@@ -240,7 +265,7 @@ def _show_estimate(value: Estimate) -> str:
 
 def shown(numbers: dict) -> list[tuple[str, str]]:
     """Each number with its name in words."""
-    return [(name.replace("_", " "), show(value)) for name, value in numbers.items()]
+    return [(readable(name), show(value)) for name, value in numbers.items()]
 
 
 def items(numbers: dict) -> str:

@@ -3,7 +3,7 @@
 A chapter makes its claims by :class:`symvi.book.Chapter`. The records are shown in the page and
 written to ``claims/<chapter>.json`` beside the notebook (or into the folder ``$SYMVI_CLAIMS``).
 ``python -m symvi.book.ledger compare FRESH COMMITTED`` compares two such folders within the stated
-tolerances.
+tolerances. The table of the page is made in ledger_table.py.
 """
 
 from __future__ import annotations
@@ -11,31 +11,33 @@ from __future__ import annotations
 import json
 import math
 import sys
-from html import escape
 from pathlib import Path
 
 from symvi import files
 from symvi.book.claims import (
     DEFAULT_TOLERANCE,
-    PAPER_IDS,
+    IDENTITIES,
     VERDICTS,
     Claim,
     from_row,
-    items,
     show,
     to_row,
     verdict,
 )
+from symvi.book.ledger_table import summary, table
+from symvi.book.paper import PAPER_IDS
 from symvi.checks import expected
 from symvi.estimates import Estimate
 
 __all__ = [
+    "IDENTITIES",
     "PAPER_IDS",
     "VERDICTS",
     "Claim",
     "compare",
     "main",
     "read_ledger",
+    "summary",
     "table",
     "verdict",
     "write_claims",
@@ -162,48 +164,6 @@ def _numbers_in(new, old) -> list[tuple[float, float]]:
     if isinstance(new, tuple):
         return list(zip(new, old, strict=True))
     return [(new, old)]
-
-
-# --- the page ---
-
-CELL = "text-align:left;vertical-align:top;padding:0.4em 0.6em"
-BOX = (
-    '<div class="symvi-ledger" style="overflow-x:auto" tabindex="0" role="region"'
-    ' aria-label="Table of claims; scrolls sideways">'
-)
-LIST = '<ul style="margin:0;padding-left:1em;min-width:12rem">'
-
-
-def table(claims: list[Claim]) -> str:
-    """The ledger as an HTML table with links into the chapters.
-
-    It scrolls in its own box on a narrow screen.
-    """
-    if not claims:
-        return "<p>No claims recorded yet: run the chapters first.</p>"
-    with_paper = any(claim.paper for claim in claims)
-    titles = ["Claim and verdict", "Statement"]
-    titles += ["The paper reports"] if with_paper else []
-    titles += ["We measure"]
-    head = "".join(f'<th scope="col" style="{CELL}">{title}</th>' for title in titles)
-    body = "".join(_table_row(claim, with_paper) for claim in claims)
-    return (
-        f'{BOX}<table class="table" style="min-width:40rem">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _table_row(claim: Claim, with_paper: bool) -> str:
-    chapter, name = escape(claim.chapter), escape(claim.id)
-    link = f'<a href="{chapter}.html#claim-{name}">{name}</a>'
-    judged = f"<div>{VERDICTS[claim.verdict]} <b>{claim.verdict}</b></div>"
-    caveat = f"<div>Caveat: {escape(claim.caveat)}</div>" if claim.caveat else ""
-    contents = [f"{link}{judged}{caveat}", escape(claim.statement)]
-    if with_paper:
-        contents.append(escape(claim.paper or "no number"))
-    contents.append(f"{LIST}{items(claim.numbers)}</ul>")
-    cells = "".join(f'<td style="{CELL}">{content}</td>' for content in contents)
-    return f"<tr>{cells}</tr>"
 
 
 # --- the command line ---

@@ -1,6 +1,7 @@
 """The claims ledger: what is recorded, shown, raised and compared."""
 
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from symvi import files
-from symvi.book import Chapter, chapter, ledger
+from symvi.book import Chapter, chapter, ledger, ledger_table, paper
+from symvi.book.names import readable
 from symvi.estimates import Estimate
 
 
@@ -351,7 +353,7 @@ class Page(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag, attrs):
-        if tag != "br":
+        if tag not in {"br", "input"}:  # they have no end
             self.open.append(tag)
         self.ids += [v for k, v in attrs if k == "id"]
         self.links += [v for k, v in attrs if k == "href"]
@@ -388,12 +390,100 @@ def test_the_table_links_to_the_box(claims, monkeypatch):
     assert (
         "1 [0.804, 1.196] (upper bound)" in text
         and "not reproduced" in text
-        and "The paper reports" not in text
+        and "The paper." not in text
     )
     record(claims, monkeypatch, "sec-3", name="03-c", paper="about 5")
     text = " ".join(Page(ledger.table(ledger.read_ledger(claims))).words)
-    assert "The paper reports" in text and "about 5" in text and "no number" in text
+    assert text.count("The paper.") == text.count("Ours.") == 1 and "about 5" in text
     assert "No claims recorded" in ledger.table([])
+
+
+def test_the_table_has_data_to_sort_and_filter_by_and_is_whole_without_the_script(
+    claims, monkeypatch
+):
+    record(claims, monkeypatch, "own-closer", name="02-b")
+    record(claims, monkeypatch, "own-a", name="11-c", holds=False)
+    html = ledger.table(ledger.read_ledger(claims), "findings")
+    assert Page(html).ids == ["ledger-own-closer", "ledger-own-a"]
+    assert '<tr id="ledger-own-a" data-id="own-a" data-chapter="11-c" data-rank="3"' in html
+    assert 'data-verdict="not reproduced" data-kind="finding"' in html
+    assert 'data-kind="identity check"' in html
+    assert html.count("<form hidden") == 1 and html.count("<select") == 3
+    rows = html.split("<tbody>")[1].split("</tbody>")[0]
+    assert "hidden" not in rows
+    assert 'tabindex="0" role="region" aria-label="Table of findings"' in html
+
+
+def test_the_papers_number_stands_beside_ours_with_the_meaning(claims, monkeypatch):
+    intervals = {"gain": [0.1, 0.2, 0.3, 0.4], "gain_low": [0.0] * 4, "gain_high": [0.5] * 4}
+    record(claims, monkeypatch, "tab-1", paper="Table 1", **intervals)
+    html = ledger.table(ledger.read_ledger(claims))
+    text = " ".join(Page(html).words)
+    assert "0.1 [0, 0.5], 0.2 [0, 0.5]" in text and "gain low" not in text
+    assert "(paper: 0.029, 0.004, 0.069, 0.12)" in text
+    assert "What it means." in text and "classifies digits better" in text
+    assert html.count("<circle") == 4
+
+
+def test_more_numbers_than_a_few_are_folded(claims, monkeypatch):
+    numbers = {f"x{i}": i for i in range(6)}
+    record(claims, monkeypatch, z=(1.0, 2.0), **numbers)
+    html = ledger.table(ledger.read_ledger(claims))
+    Page(html)
+    shown, folded = html.split("<details>")
+    assert "4 more" in folded and "z:" in shown and "x5:" in folded
+
+
+def test_an_interval_plot_contains_zero_and_every_end():
+    svg = ledger_table.interval_plot([(2.0, 4.0), (-4.0, -4.0)], [1.0], (-4.0, 4.0))
+    places = [float(x) for x in re.findall(r'x[12]="([\d.]+)"', svg)]
+    zero, low, high, start, end = places[0], places[2], places[3], places[4], places[5]
+    middle = (6 + 114) / 2
+    assert zero == places[1] == middle
+    assert (low, high) == (middle + 27, 114.0)
+    assert (start, end) == (6.0, 8.0), "an interval of no width is still seen"
+    assert 'cx="73.5"' in svg
+
+
+def test_plots_of_a_claim_share_an_axis_unless_a_number_is_tiny_there(claims, monkeypatch):
+    record(claims, monkeypatch, large=(50.0, 100.0), half=(25.0, 50.0), tiny=(0.5, 1.0))
+    html = ledger.table(ledger.read_ledger(claims))
+    bars = re.findall(r'<line x1="([\d.]+)" y1="6.0" x2="([\d.]+)" y2="6.0"', html)
+    assert bars == [("33.0", "60.0"), ("60.0", "114.0"), ("60.0", "114.0")]  # half, large, tiny
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("difference_a_0_05", "difference, a = 0.05"),
+        ("mean_field_position_at_a_0_05_sigma_3", "mean field position at a = 0.05, σ = 3"),
+        ("information_1_2_2_1_signed", "information 1-2-2-1 signed"),
+        ("overlapping_K20", "overlapping, K = 20"),
+        ("largest_rhat", "largest R-hat"),
+        ("lower_30", "lower, 30 units"),
+        ("log_20", "log 20"),
+        ("above_1_01_in", "above 1.01 in"),
+        ("agrees_to_1e_5", "agrees to 1e-5"),
+        ("mean_change_of_L_G", "mean change of L_G"),
+        ("twice_I_2", "twice I_2"),
+        ("plain_I", "I, mean field"),
+        ("seeds", "seeds"),
+    ],
+)
+def test_names_of_numbers_in_words(name, wanted):
+    assert readable(name) == wanted
+
+
+def test_identity_checks_are_counted_apart(claims, monkeypatch):
+    record(claims, monkeypatch, "own-closer", name="01-a")
+    record(claims, monkeypatch, "own-b", name="02-b", holds=False)
+    record(claims, monkeypatch, "thm-4.1", name="03-c")
+    counts = ledger.summary(ledger.read_ledger(claims))
+    assert counts["verdict"][0] == "✓ reproduced" and counts["verdict"][-1] == "all"
+    assert counts["our own: findings"] == [0, 0, 0, 1, 1]
+    assert counts["our own: identity checks"] == [1, 0, 0, 0, 1]
+    assert counts["the paper's: identity checks"] == [1, 0, 0, 0, 1]
+    assert counts["the paper's: findings"] == [0, 0, 0, 0, 0]
 
 
 COMMITTED = Path(__file__).parents[2] / "book" / "claims"
@@ -402,3 +492,19 @@ COMMITTED = Path(__file__).parents[2] / "book" / "claims"
 def test_the_committed_ledger_can_be_read_and_holds_the_papers_claims_once():
     ids = [c.id for c in ledger.read_ledger(COMMITTED) if c.id in ledger.PAPER_IDS]
     assert sorted(ids) == sorted(ledger.PAPER_IDS)
+
+
+def test_the_tables_of_ids_and_of_the_papers_numbers_fit_the_committed_ledger():
+    """A claim that is renamed must not lose its kind or the paper's number."""
+    records = {c.id: c for c in ledger.read_ledger(COMMITTED)}
+    assert set(ledger.IDENTITIES) <= set(records)
+    for claim_id, numbers in paper.NUMBERS.items():
+        for name, beside in numbers.items():
+            ours = records[claim_id].numbers[name]
+            assert isinstance(beside, list) == isinstance(ours, list), (claim_id, name)
+            assert not isinstance(beside, list) or len(beside) == len(ours)
+
+
+def test_no_number_of_the_committed_ledger_has_underscores_between_numbers():
+    names = {n.name for c in ledger.read_ledger(COMMITTED) for n in ledger_table.numbers_of(c)}
+    assert [name for name in names if re.search(r"\d_|_\d|__", name.replace("I_2", ""))] == []
