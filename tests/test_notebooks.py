@@ -26,7 +26,6 @@ SKIPPING_TAGS = {
 LONG_CELLS = {
     "01-bayesian-network",
     "02-permutation-symmetry",
-    "03-mode-seeking",
     "04-smallest-network",
     "05-symmetrization",
     "06-estimating-information",
