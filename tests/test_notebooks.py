@@ -31,7 +31,6 @@ LONG_CELLS = {
     "06-estimating-information",
     "07-training-with-information",
     "08-mnist",
-    "09-depth-signs-covariance",
     "10-hmc-under-symmetry",
     "11-evidence",
     "12-prediction-against-truth",
