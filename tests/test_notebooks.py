@@ -34,7 +34,6 @@ LONG_CELLS = {
     "10-hmc-under-symmetry",
     "11-evidence",
     "12-prediction-against-truth",
-    "14-in-pytorch",
     "15-finding-symmetry",
     "cost",
 }
