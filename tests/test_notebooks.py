@@ -28,7 +28,6 @@ LONG_CELLS = {
     "04-smallest-network",
     "05-symmetrization",
     "06-estimating-information",
-    "07-training-with-information",
     "08-mnist",
     "10-hmc-under-symmetry",
     "11-evidence",
