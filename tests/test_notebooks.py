@@ -26,7 +26,6 @@ SKIPPING_TAGS = {
 LONG_CELLS = {
     "02-permutation-symmetry",
     "04-smallest-network",
-    "05-symmetrization",
     "06-estimating-information",
     "08-mnist",
     "10-hmc-under-symmetry",

@@ -70,9 +70,11 @@ def escape_bars(app, what, name, thing, options, lines) -> None:
 
 def title_folded_proofs(app, doctree) -> None:
     """sphinx-proof gives a proof no title, without which sphinx-togglebutton cannot fold it and
-    fails in the browser."""
-    for proof in doctree.findall(proof_node):
+    fails in the browser, and gives all proofs of a page one id, so that a button would fold the
+    first of them."""
+    for number, proof in enumerate(doctree.findall(proof_node), 1):
         box = proof[0]
+        box["ids"] = [f"proof-{number}"]
         if "dropdown" in box["classes"]:
             box.insert(0, nodes.paragraph("", "Full proof", classes=["admonition-title"]))
 
