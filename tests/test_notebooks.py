@@ -31,7 +31,6 @@ LONG_CELLS = {
     "10-hmc-under-symmetry",
     "11-evidence",
     "12-prediction-against-truth",
-    "15-finding-symmetry",
     "cost",
 }
 HIDING_TAGS = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
