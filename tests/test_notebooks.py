@@ -25,7 +25,6 @@ SKIPPING_TAGS = {
 }
 # Chapters whose visible cells are still to be set for readers
 LONG_CELLS = {
-    "02-permutation-symmetry",
     "06-estimating-information",
     "08-mnist",
     "10-hmc-under-symmetry",
