@@ -28,7 +28,6 @@ LONG_CELLS = {
     "06-estimating-information",
     "08-mnist",
     "11-evidence",
-    "12-prediction-against-truth",
     "cost",
 }
 HIDING_TAGS = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
