@@ -25,7 +25,6 @@ SKIPPING_TAGS = {
 }
 # Chapters whose visible cells are still to be set for readers
 LONG_CELLS = {
-    "06-estimating-information",
     "08-mnist",
     "11-evidence",
     "cost",
