@@ -27,7 +27,6 @@ SKIPPING_TAGS = {
 LONG_CELLS = {
     "08-mnist",
     "11-evidence",
-    "cost",
 }
 HIDING_TAGS = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 # (notebook, cell id) of cells that the book or the tests do not run or may fail

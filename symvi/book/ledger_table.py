@@ -21,16 +21,16 @@ WIDTH, ROW, EDGE = 120, 12, 6  # of an interval plot, in pixels
 Z_95 = 1.96
 
 STYLE = """<style>
-.symvi-ledger { font-size: 0.9rem; }
+.symvi-ledger { font-size: 0.85rem; }
 .symvi-ledger form { display: flex; flex-wrap: wrap; gap: 0.6rem; margin: 0.5rem 0; }
 .symvi-ledger form[hidden], .symvi-ledger tr[hidden] { display: none; }
 .symvi-ledger input, .symvi-ledger select { font: inherit; max-width: 11rem; }
 .symvi-ledger .box { overflow-x: auto; }
 .symvi-ledger table { width: 100%; }
-.symvi-ledger th, .symvi-ledger td { text-align: left; vertical-align: top; padding: 0.4rem; }
-.symvi-ledger td { min-width: 5rem; }
+.symvi-ledger th, .symvi-ledger td { text-align: left; vertical-align: top; padding: 0.3rem; }
+.symvi-ledger td { min-width: 4rem; }
 .symvi-ledger td.chapter { min-width: 1rem; }
-.symvi-ledger td.wide { min-width: 15rem; }
+.symvi-ledger td.wide { min-width: 12rem; }
 .symvi-ledger tbody th { max-width: 8rem; overflow-wrap: anywhere; }
 .symvi-ledger th button { font: inherit; font-weight: bold; color: inherit; padding: 0.1rem 0.3rem;
   background: none; border: 1px solid currentColor; border-radius: 0.2rem; cursor: pointer; }
