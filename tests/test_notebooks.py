@@ -25,7 +25,6 @@ SKIPPING_TAGS = {
 }
 # Chapters whose visible cells are still to be set for readers
 LONG_CELLS = {
-    "08-mnist",
 }
 HIDING_TAGS = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 # (notebook, cell id) of cells that the book or the tests do not run or may fail
