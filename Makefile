@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 HTML := _build/html
 FRESH_CLAIMS := _build/claims-fresh
-# Compiled code is kept between runs of the chapters: most of their time is compilation.
+# Compiled code is kept between runs: most of the time is compilation.
 KEEP_COMPILED := JAX_COMPILATION_CACHE_DIR="$$PWD/_build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
 
 # Python cannot keep an environment in a folder whose path has a colon.
@@ -43,7 +43,7 @@ book: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest tests -n logical --dist loadfile --cov=symvi --cov-fail-under=95
+	$(KEEP_COMPILED) $(BIN)/python -m pytest tests -n logical --dist loadfile --cov=symvi --cov-fail-under=97
 	rm -rf -- "$(FRESH_CLAIMS)"
 	$(KEEP_COMPILED) SYMVI_CLAIMS="$$PWD/$(FRESH_CLAIMS)" $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.book.ledger compare $(FRESH_CLAIMS) book/claims

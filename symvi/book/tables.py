@@ -28,7 +28,7 @@ def table(columns, *, caption: str = "", name: str = "", digits: int = 2) -> Tab
     caption : str
         What the table shows and what to see in it; MyST, so that formulas and roles work.
     name : str
-        The label by which the text refers to it: ``{numref}`tab-smallest-kl` ``.
+        The label by which the text refers to it, with the role numref.
     digits : int
         How many digits follow the point, in all floats. Whole numbers are shown whole.
 
