@@ -23,9 +23,6 @@ SKIPPING_TAGS = {
     "nbval-raises-exception",
     "raises-exception",
 }
-# Chapters whose visible cells are still to be set for readers
-LONG_CELLS = {
-}
 HIDING_TAGS = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 # (notebook, cell id) of cells that the book or the tests do not run or may fail
 EXEMPT_CELLS: set[tuple[str, str]] = set()
@@ -105,8 +102,6 @@ def visible(cell: dict) -> bool:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_visible_cells_are_for_readers(path):
     """At most 25 lines, no line cut off, and no bookkeeping: what a reader would write."""
-    if path.stem in LONG_CELLS:
-        pytest.skip("its cells are still to be set anew")
     faults = []
     for cell in code_cells(path):
         lines = source(cell).splitlines()

@@ -20,7 +20,28 @@ ANSWERS = Path(__file__).with_name("answers.json")
 PARTS = 4  # parts of a tolerance to which numbers are rounded before they are compared
 
 
-def check(exercise: str, answer) -> bool:
+class Verdict:
+    """Whether an answer is right; shows itself in words.
+
+    Attributes
+    ----------
+    right : bool
+        Also the object's truth.
+    message : str
+    """
+
+    def __init__(self, right: bool, message: str):
+        self.right = right
+        self.message = message
+
+    def __bool__(self) -> bool:
+        return self.right
+
+    def __repr__(self) -> str:
+        return self.message
+
+
+def check(exercise: str, answer) -> Verdict:
     """Say whether an answer to an exercise of the book is right.
 
     Parameters
@@ -29,12 +50,13 @@ def check(exercise: str, answer) -> bool:
         Its label, for example ``"ex-ch4-2"``.
     answer : float, array or function
         A number, an array of them, or a function of one argument, which is tried on the inputs that
-        the exercise names. ``...`` stands for an answer yet to be written.
+        the exercise names. ``...``, also among others, and a function that returns nothing stand
+        for an answer yet to be written.
 
     Returns
     -------
-    bool
-        Whether every number is within the exercise's tolerance; also printed, in words.
+    Verdict
+        True if every number is within the exercise's tolerance. A notebook shows it in words.
 
     Raises
     ------
@@ -44,9 +66,9 @@ def check(exercise: str, answer) -> bool:
     stored = _stored(ANSWERS)
     if exercise not in stored:
         raise expected("exercise", f"one of {', '.join(stored)}", repr(exercise), "check its label")
-    if answer is Ellipsis:
-        print(f"{exercise}: put your answer in place of ... and run this cell again.")
-        return False
+    if _is_blank(answer, stored[exercise].get("inputs")):
+        remedy = "put your answer in place of ... and run this cell again."
+        return Verdict(False, f"{exercise}: {remedy}")
     right = stored[exercise]
     numbers = _numbers(exercise, answer, right.get("inputs"))
     if len(numbers) != len(right["prints"]):
@@ -54,12 +76,11 @@ def check(exercise: str, answer) -> bool:
         raise expected(exercise, wanted, f"{len(numbers)}", "read again what is asked for")
     wrong = _wrong(exercise, numbers, right)
     if not wrong:
-        print(f"{exercise}: right, to within {right['tolerance']:g}.")
-    elif len(numbers) == 1:
-        print(f"{exercise}: not yet.")
-    else:
-        print(f"{exercise}: not yet; {len(wrong)} of {len(numbers)} numbers are off.")
-    return not wrong
+        return Verdict(True, f"{exercise}: right, to within {right['tolerance']:g}.")
+    if len(numbers) == 1:
+        return Verdict(False, f"{exercise}: not yet.")
+    count = f"{len(wrong)} of {len(numbers)} numbers are off"
+    return Verdict(False, f"{exercise}: not yet; {count}.")
 
 
 def store(exercise: str, answer, *, tolerance: float, inputs=None, path: Path = ANSWERS) -> None:
@@ -89,6 +110,15 @@ def store(exercise: str, answer, *, tolerance: float, inputs=None, path: Path = 
     if inputs is not None:
         stored[exercise]["inputs"] = inputs
     write_text(path, json.dumps(dict(sorted(stored.items())), indent=1) + "\n")
+
+
+def _is_blank(answer, inputs) -> bool:
+    """Whether the answer is still to be written."""
+    if isinstance(answer, (list, tuple)):
+        return any(part is Ellipsis for part in answer)
+    if callable(answer) and inputs is not None:
+        return answer(np.asarray(inputs[0])) is None
+    return answer is Ellipsis
 
 
 def _stored(path: Path) -> dict:

@@ -22,21 +22,24 @@ def file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", [0.31415, 0.3242, 0.3042, np.float32(0.314), np.array([0.31])])
-def test_a_number_within_the_tolerance_is_right(answer, capsys):
-    assert check("ex-number", answer) is True
-    assert capsys.readouterr().out == "ex-number: right, to within 0.01.\n"
+def test_a_number_within_the_tolerance_is_right(answer):
+    verdict = check("ex-number", answer)
+    assert verdict
+    assert repr(verdict) == "ex-number: right, to within 0.01."
 
 
 @pytest.mark.parametrize("answer", [0.331, 0.297, -0.31415, 0, 1e9])
-def test_a_number_beyond_one_and_a_half_tolerances_is_wrong(answer, capsys):
-    assert check("ex-number", answer) is False
-    assert capsys.readouterr().out == "ex-number: not yet.\n"
+def test_a_number_beyond_one_and_a_half_tolerances_is_wrong(answer):
+    verdict = check("ex-number", answer)
+    assert not verdict
+    assert repr(verdict) == "ex-number: not yet."
 
 
-def test_numbers_are_told_apart_by_their_place(capsys):
+def test_numbers_are_told_apart_by_their_place():
     assert check("ex-many", [1.0, -2.0, 30.0])
-    assert not check("ex-many", [-2.0, 1.0, 30.0])
-    assert "2 of 3 numbers are off" in capsys.readouterr().out
+    verdict = check("ex-many", [-2.0, 1.0, 30.0])
+    assert not verdict
+    assert "2 of 3 numbers are off" in repr(verdict)
 
 
 def test_a_function_is_tried_on_the_inputs():
@@ -44,9 +47,22 @@ def test_a_function_is_tried_on_the_inputs():
     assert not check("ex-function", lambda w: 2 * w)
 
 
-def test_an_answer_yet_to_be_written(capsys):
-    assert check("ex-number", ...) is False
-    assert "put your answer in place of ..." in capsys.readouterr().out
+def nothing(w): ...
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        ("ex-number", ...),
+        ("ex-many", [1.0, ..., 3.0]),
+        ("ex-many", (...,)),
+        ("ex-function", nothing),
+    ],
+)
+def test_an_answer_yet_to_be_written(exercise, answer):
+    verdict = check(exercise, answer)
+    assert not verdict
+    assert "put your answer in place of ..." in repr(verdict)
 
 
 def test_the_file_does_not_show_the_answer(file):
