@@ -94,6 +94,51 @@ class TestNotebook:
         assert found == {"name": "python", "file_extension": ".py", "nbconvert_exporter": "python"}
 
 
+def first_cell(path: Path) -> str:
+    return source(code_cells(path)[0])
+
+
+def test_every_notebook_installs_what_it_needs():
+    """The same first cell in all, with the address in _config.yml; the page does not show it."""
+    assert len({first_cell(path) for path in NOTEBOOKS}) == 1
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    address = re.search(r"^repository:\n  url: (\S+)", config, re.M)[1]
+    assert f'BOOK = "{address}"' in first_cell(NOTEBOOKS[0])
+    assert all(not visible(code_cells(path)[0]) for path in NOTEBOOKS)
+
+
+def run_first_cell(folder: Path, monkeypatch, *, installed: bool) -> list[list[str]]:
+    """The commands that the cell runs in `folder`, with symvi installed or not."""
+    commands = []
+
+    def run(command, check):
+        commands.append(command)
+        if "clone" in command:
+            (folder / command[-1] / "book").mkdir(parents=True)
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if installed else None)
+    exec(first_cell(NOTEBOOKS[0]), {})
+    return commands
+
+
+def test_the_first_cell_fetches_the_book_where_symvi_is_missing(tmp_path, monkeypatch):
+    fetched, installed = run_first_cell(tmp_path, monkeypatch, installed=False)
+    assert fetched[:2] == ["git", "clone"]
+    assert installed[1:] == ["-m", "pip", "install", "--quiet", "./symvi-book[all]"]
+    assert Path.cwd() == tmp_path / "symvi-book" / "book"
+
+
+def test_the_first_cell_skips_what_is_there(tmp_path, monkeypatch):
+    assert run_first_cell(tmp_path, monkeypatch, installed=True) == []
+    assert Path.cwd() == tmp_path
+    (tmp_path / "symvi-book" / "book").mkdir(parents=True)  # a restarted kernel
+    (only,) = run_first_cell(tmp_path, monkeypatch, installed=False)
+    assert only[-1] == "./symvi-book[all]"
+    assert Path.cwd() == tmp_path / "symvi-book" / "book"
+
+
 def visible(cell: dict) -> bool:
     """Whether the page shows the code, without a click."""
     return not HIDING_TAGS & set(cell["metadata"].get("tags", []))
@@ -125,7 +170,7 @@ def may_fail(claim: ast.Call) -> bool:
 )
 def test_a_chapter_keeps_one_record(path):
     """Its numbers and claims go through one Chapter of its name, opened first and closed last."""
-    first, *_, last = [ast.parse(source(cell)) for cell in code_cells(path)]
+    _, first, *_, last = [ast.parse(source(cell)) for cell in code_cells(path)]
     (opened,) = calls(first, "Chapter")
     assert opened.args[0].value == path.stem
     assert ast.unparse(last.body[-1]) == "chapter.close()"
