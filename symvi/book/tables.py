@@ -91,7 +91,8 @@ class Table:
         """The table in MyST Markdown, as a numbered table if it has a caption."""
         marks = ["---:" if right else ":---" for right in self.numeric]
         lines = [self.headings, marks, *self.rows]
-        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        escaped = [[text.replace("|", r"\|") for text in line] for line in lines]
+        body = "\n".join("| " + " | ".join(line) + " |" for line in escaped)
         if not self.caption:
             return body
         label = f":name: {self.name}\n" if self.name else ""
@@ -131,7 +132,7 @@ def _text(heading: str, entry, digits: int) -> str:
     if entry is None:
         return MISSING
     if isinstance(entry, str):
-        return entry.replace("|", r"\|").replace("\n", " ")
+        return entry.replace("\n", " ")
     if isinstance(entry, Estimate):
         return f"{_number(entry.value, digits)} ± {_number(entry.std_error, digits)}"
     if hasattr(entry, "low") and hasattr(entry, "high"):  # an Interval has its mean beside them

@@ -14,7 +14,7 @@ from symvi.book import table
     ("entry", "shown"),
     [
         ("mean field", "mean field"),
-        ("a|b", r"a\|b"),
+        ("a|b", "a|b"),
         (1234, "1,234"),
         (-3, "−3"),
         (np.int64(7), "7"),
@@ -50,6 +50,12 @@ def test_a_caption_numbers_the_table_on_the_page():
     assert lines[:3] == [":::{table} What to see.", ":class: symvi-table", ":name: tab-a"]
     assert lines[-1] == ":::"
     assert "<caption>What to see.</caption>" in made._repr_html_()
+
+
+def test_bars_do_not_end_a_cell():
+    made = table({"$|G|$": ["|x|"]})
+    assert made.to_markdown().splitlines()[::2] == [r"| $\|G\|$ |", r"| \|x\| |"]
+    assert "<td" in made._repr_html_() and "\\|" not in made._repr_html_()
 
 
 def test_html_is_escaped():
