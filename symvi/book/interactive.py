@@ -1,0 +1,418 @@
+"""Figures with sliders and buttons on a static page: no server, no library, no network.
+
+A figure is HTML with native controls and SVG that Python draws at the starting values, so that a
+reader without JavaScript, and print, see that picture. A script beside it
+(``symvi/book/interactive.js``) computes the same formulas in the browser and moves the parts of the
+picture. Colours are custom properties that follow the page's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+
+import numpy as np
+from scipy.stats import norm
+
+from symvi.book.plots import COLOURS, METHODS
+from symvi.checks import as_scalar, described, expected
+
+WIDTH, HEIGHT = 340, 220  # of a panel, in its own units
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 22, 38  # margins around what is plotted
+ON_DARK = {
+    "blue": "#4D9FDB",
+    "orange": "#F0B030",
+    "black": "#FFFFFF",
+    "sky": "#A5DAF7",
+    "red": "#F5813A",
+    "green": "#2CC79A",
+    "purple": "#E0A0C3",
+}
+DASHES = {"-": "", "--": "6 4", "-.": "8 3 2 3", ":": "2 3"}
+
+STYLE = """<style>
+.symvi-figure { LIGHT margin: 0; text-align: left; font-size: 0.95rem; line-height: 1.4; }
+html[data-theme="dark"] .symvi-figure { DARK }
+.symvi-figure form { display: flex; flex-wrap: wrap; gap: 0.3rem 1.5rem; margin: 0.5rem 0; }
+.symvi-figure form[hidden] { display: none; }
+.symvi-figure .control { display: flex; flex: 1 1 16rem; align-items: center; gap: 0.6rem; }
+.symvi-figure input { flex: 1 1 6rem; min-width: 5rem; accent-color: var(--symvi-blue); }
+.symvi-figure .control output { min-width: 3rem; font-variant-numeric: tabular-nums; }
+.symvi-figure button { font: inherit; color: inherit; background: none; cursor: pointer;
+  border: 1px solid currentColor; border-radius: 0.25rem; padding: 0.2rem 0.6rem; }
+.symvi-figure .panels { display: grid; gap: 0.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(270px, 100%), 1fr)); }
+.symvi-figure .panels > svg { width: 100%; max-width: 460px; height: auto; }
+.symvi-figure svg[data-drag] { touch-action: pan-y; cursor: grab; }
+.symvi-figure svg text { fill: currentColor; font-size: 12px; }
+.symvi-figure .axis { stroke: currentColor; fill: none; stroke-width: 1; }
+.symvi-figure .guide { stroke: currentColor; fill: none; opacity: 0.5; }
+.symvi-figure .values { display: table; width: auto; margin: 0.5rem 0; }
+.symvi-figure .values th { text-align: left; font-weight: normal;
+  padding: 0.1rem 0.4rem 0.1rem 0; }
+.symvi-figure .values td { text-align: right; font-variant-numeric: tabular-nums;
+  padding: 0.1rem 0.4rem; }
+.symvi-figure p { margin: 0.3rem 0; }
+</style>"""
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A control for one number, named `name` in the figure's formulas.
+
+    `label` stands before it, with the unit.
+    """
+
+    name: str
+    label: str
+    low: float
+    high: float
+    step: float
+    value: float
+    digits: int = 0
+
+    def html(self, figure: str) -> str:
+        """The control, with an id that holds the figure's."""
+        place = f"{figure}-{self.name}"
+        limits = f'min="{self.low}" max="{self.high}" step="{self.step}" value="{self.value}"'
+        return (
+            f'<div class="control"><label for="{place}">{escape(self.label)}</label>'
+            f'<input type="range" id="{place}" name="{self.name}" {limits} '
+            f'data-digits="{self.digits}">'
+            f'<output for="{place}">{number(self.value, self.digits)}</output></div>'
+        )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes, and where its numbers lie in the picture.
+
+    `parts` are the marks that the formulas move: for each name, the SVG tag and its fixed
+    attributes. `drag` gives the slider that a pointer moves along x, or along y.
+    """
+
+    name: str
+    title: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+    x_label: str
+    x_ticks: tuple[float, ...]
+    y_ticks: tuple[float, ...]
+    parts: dict[str, tuple[str, str]]
+    drag: dict[str, str] = field(default_factory=dict)
+
+    def across(self, x):
+        """Where `x` lies, from the left."""
+        low, high = self.x
+        return LEFT + (np.asarray(x) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+
+    def down(self, y):
+        """Where `y` lies, from the top."""
+        low, high = self.y
+        return HEIGHT - BOTTOM - (np.asarray(y) - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+
+    def line(self, x, y) -> dict[str, str]:
+        """The points of a polyline."""
+        pairs = zip(np.atleast_1d(self.across(x)), np.atleast_1d(self.down(y)), strict=True)
+        return {"points": " ".join(f"{a:.2f},{b:.2f}" for a, b in pairs)}
+
+    def dot(self, x, y) -> dict[str, str]:
+        """The centre of a circle."""
+        return {"cx": f"{self.across(x):.2f}", "cy": f"{self.down(y):.2f}"}
+
+    def svg(self, placed: dict[str, dict[str, str]]) -> str:
+        """The panel, with its parts where `placed` puts them."""
+        drag = f" data-drag='{json.dumps(self.drag)}'" if self.drag else ""
+        marks = ""
+        for name, (tag, fixed) in self.parts.items():
+            moved = " ".join(f'{k}="{v}"' for k, v in placed[name].items())
+            marks += f'<{tag} data-part="{name}" {fixed} {moved}></{tag}>'
+        return (
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" data-panel="{self.name}"{drag} '
+            f'aria-label="{escape(self.title)}"><text x="{LEFT}" y="14">{escape(self.title)}'
+            f"</text>{self._axes()}{marks}</svg>"
+        )
+
+    def _axes(self) -> str:
+        foot, end = HEIGHT - BOTTOM, WIDTH - RIGHT
+        made = f'<path class="axis" d="M{LEFT} {TOP}V{foot}H{end}"></path>'
+        for tick in self.x_ticks:
+            at = f"{self.across(tick):.1f}"
+            made += f'<path class="axis" d="M{at} {foot}v4"></path>'
+            made += f'<text x="{at}" y="{foot + 17}" text-anchor="middle">{_tick(tick)}</text>'
+        for tick in self.y_ticks:
+            at = self.down(tick)
+            made += f'<path class="axis" d="M{LEFT} {at:.1f}h-4"></path>'
+            made += f'<text x="{LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{_tick(tick)}</text>'
+        middle = (LEFT + end) / 2
+        label = escape(self.x_label)
+        return f'{made}<text x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">{label}</text>'
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a figure shows at one setting: numbers as text, and SVG attributes of each part."""
+
+    values: dict[str, str]
+    parts: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Controls, panels and a table of numbers; a notebook and the book's page show it.
+
+    Attributes
+    ----------
+    kind : str
+        Which formulas of the script move it.
+    sliders : tuple of Slider
+    panels : tuple of Panel
+    headings : tuple of str
+        Of the table of numbers.
+    rows : tuple
+        (label, how its line is drawn, names of the numbers).
+    sentence : str
+        What is said when something moves; {name} stands for a number.
+    data : dict
+        What the script needs besides the settings.
+    draw : callable
+        The same formulas in Python: what the figure shows at given settings.
+    """
+
+    kind: str
+    sliders: tuple[Slider, ...]
+    panels: tuple[Panel, ...]
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    sentence: str
+    data: dict
+    draw: Callable[..., Scene]
+
+    def at(self, **settings) -> dict[str, str]:
+        """The numbers that the figure shows at some setting of its sliders, by name.
+
+        Sliders that are not named stand where they start. Raises ValueError for a slider that is
+        not there, or beyond its ends.
+        """
+        for name in set(settings) - {s.name for s in self.sliders}:
+            names = ", ".join(s.name for s in self.sliders)
+            raise expected(name, f"one of the sliders {names}", "another name", "check its name")
+        return self.draw(self._settings(settings)).values
+
+    def _settings(self, chosen: dict) -> dict:
+        every = {}
+        for s in self.sliders:
+            every[s.name] = within(s.name, chosen.get(s.name, s.value), s.low, s.high)
+        return every
+
+    def __repr__(self) -> str:
+        scene = self.draw(self._settings({}))
+        return self.sentence.format(**scene.values) + " (On the web page this figure moves.)"
+
+    def _repr_html_(self) -> str:
+        scene = self.draw(self._settings({}))
+        name = f"symvi-{self.kind}"
+        controls = "".join(s.html(name) for s in self.sliders)
+        panels = "".join(panel.svg(scene.parts) for panel in self.panels)
+        sentence = escape(self.sentence.format(**scene.values))
+        data = json.dumps(self._data()).replace("<", "\\u003c")
+        return (
+            f'{_style()}<figure class="symvi-figure" data-kind="{self.kind}">'
+            f'<form hidden aria-label="Controls of the figure">{controls}</form>'
+            f'<div class="panels">{panels}<div>{self._table(scene)}'
+            f'<p aria-live="polite">{sentence}</p></div></div>'
+            f'<script type="application/json">{data}</script></figure>'
+            f"<script>{_script()}</script>"
+        )
+
+    def _data(self) -> dict:
+        planes = {p.name: {"x": p.x, "y": p.y} for p in self.panels}
+        box = {"width": WIDTH, "height": HEIGHT}
+        box |= {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM}
+        return {**self.data, "planes": planes, "box": box, "sentence": self.sentence}
+
+    def _table(self, scene: Scene) -> str:
+        head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in self.headings)
+        body = ""
+        for label, drawn, names in self.rows:
+            path = f'<path d="M0 5H32" {drawn}></path>'
+            key = f'<svg width="34" height="10" aria-hidden="true">{path}</svg>'
+            cells = "".join(f'<td data-value="{n}">{scene.values[n]}</td>' for n in names)
+            body += f'<tr><th scope="row">{key} {label}</th>{cells}</tr>'
+        return f'<table class="values"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def number(value: float, digits: int) -> str:
+    """A number as the figures show it, with a true minus sign."""
+    shown = f"{value:.{digits}f}"
+    return shown.replace("-", "−") if float(shown) != 0 else shown.lstrip("-")
+
+
+def _tick(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def within(name: str, value, low: float, high: float):
+    """`value` as a Python number; ValueError unless it lies between `low` and `high`."""
+    found = as_scalar(value)
+    if found is None or not low <= found <= high:
+        wanted = f"a number from {low:g} to {high:g}"
+        raise expected(name, wanted, described(value), f"pass for example {name}={high:g}")
+    return found
+
+
+def _drawn(method: str, width: float = 2) -> str:
+    """The attributes of a line that is drawn in the look of a method."""
+    colour, line, _ = METHODS[method]
+    dashes = DASHES[line] if isinstance(line, str) else " ".join(map(str, line[1]))
+    dashes = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return f'style="fill:none;stroke:var(--symvi-{colour});stroke-width:{width}"{dashes}'
+
+
+def _filled(method: str) -> str:
+    return f'style="fill:var(--symvi-{METHODS[method][0]})"'
+
+
+@functools.cache
+def _style() -> str:
+    light = " ".join(f"--symvi-{name}: {colour};" for name, colour in COLOURS.items())
+    dark = " ".join(f"--symvi-{name}: {colour};" for name, colour in ON_DARK.items())
+    return STYLE.replace("LIGHT", light).replace("DARK", dark)
+
+
+@functools.cache
+def _script() -> str:
+    return files("symvi.book").joinpath("interactive.js").read_text(encoding="utf-8")
+
+
+# --- two units dragged apart ---
+
+_BOUNDS = ("lower", "upper", "infonce", "exact")  # the later lies above
+_LOOKS = {"exact": "symmetrized", "infonce": "infonce", "lower": "pairwise", "upper": "pairwise"}
+
+
+def two_units(separation: float = 1.5, num_permutations: int = 2) -> Figure:
+    r"""Two units dragged apart: their information, its bounds, and the slope of each.
+
+    The means are delta standard deviations apart in one weight, and l is the log ratio of the
+    density of the swapped weights to that of the weights, N(-delta^2, 2 delta^2):
+
+    * exact: I = log 2 - E log(1 + e^l);
+    * InfoNCE: I_K = E[log K - log(K - B + B e^l)], B swaps among K - 1 draws from the group;
+    * pairwise: log 2 - log(1 + exp(-delta^2 / 4)) <= I <= log 2 - log(1 + exp(-delta^2)).
+
+    Parameters
+    ----------
+    separation : float
+        Where delta starts, from 0 to 6 standard deviations.
+    num_permutations : int
+        Where K starts, from 2 to 64.
+
+    Raises
+    ------
+    ValueError
+        A start beyond these ends.
+    """
+    delta = within("separation", separation, 0, 6)
+    k = within("num_permutations", num_permutations, 2, 64)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    weights = weights / weights.sum()
+    kept = weights > 1e-18
+    rule = {"nodes": nodes[kept].tolist(), "weights": weights[kept].tolist()}
+    sliders = (
+        Slider("separation", "separation δ (sd)", 0, 6, 0.05, delta, 2),
+        Slider("num_permutations", "permutations K", 2, 64, 1, k),
+    )
+    rows = (
+        ("I", "exact"),
+        ("I<sub>K</sub> (InfoNCE)", "infonce"),
+        ("pairwise bound, below", "lower"),
+        ("pairwise bound, above", "upper"),
+    )
+    return Figure(
+        "two-units",
+        sliders,
+        _two_unit_panels(),
+        ("", "value (nats)", "slope (nats per sd)"),
+        tuple((label, _drawn(_LOOKS[b]), (b, f"{b}_slope")) for label, b in rows),
+        "At a separation of {separation} sd and K = {num_permutations}, I is {exact} nats and "
+        "InfoNCE reports {infonce}. The slopes are {exact_slope} and {infonce_slope} nats per sd.",
+        rule,
+        functools.partial(_two_units_scene, nodes[kept], weights[kept]),
+    )
+
+
+def _two_unit_panels() -> tuple[Panel, ...]:
+    units = {
+        "first": ("polyline", _drawn("mean field")),
+        "second": ("polyline", _drawn("mean field")),
+        "mean": ("circle", f'r="6" {_filled("mean field")}'),
+    }
+    curves, slopes = {}, {}
+    for made, end in ((curves, ""), (slopes, "_slope")):
+        made[f"here{end}"] = ("polyline", 'class="guide"')
+        for bound in _BOUNDS:
+            made[f"{bound}{end}_curve"] = ("polyline", _drawn(_LOOKS[bound]))
+        for bound in ("exact", "infonce"):
+            made[f"{bound}{end}_dot"] = ("circle", f'r="4.5" {_filled(_LOOKS[bound])}')
+    drag = {"x": "separation"}
+    axis = ("separation δ (sd)", (0, 1, 2, 3, 4, 5, 6))
+    return (
+        Panel("units", "Densities of the two units", (-3, 9), (0, 0.45), "weight (sd)",
+              (-2, 0, 2, 4, 6, 8), (0, 0.2, 0.4), units, drag),
+        Panel("information", "Information (nats)", (0, 6), (0, 0.8), *axis,
+              (0, 0.2, 0.4, 0.6, 0.8), curves, drag),
+        Panel("slopes", "Slope (nats per sd)", (0, 6), (0, 0.6), *axis,
+              (0, 0.2, 0.4, 0.6), slopes, drag),
+    )  # fmt: skip
+
+
+def _two_unit_bounds(delta, k: int, nodes, weights) -> dict:
+    """Each bound and its slope, at every entry of `delta`."""
+    delta = np.atleast_1d(np.asarray(delta, float))[:, None]
+    ratio = np.exp(-(delta**2) + math.sqrt(2) * delta * nodes)
+    growth = math.sqrt(2) * nodes - 2 * delta  # d log ratio / d delta
+    found = {
+        "exact": math.log(2) - np.log1p(ratio) @ weights,
+        "exact_slope": -(ratio / (1 + ratio) * growth) @ weights,
+        "infonce": 0.0,
+        "infonce_slope": 0.0,
+    }
+    for swaps in range(k):
+        chance = math.comb(k - 1, swaps) / 2.0 ** (k - 1)
+        total = k - swaps + swaps * ratio
+        found["infonce"] += chance * (math.log(k) - np.log(total) @ weights)
+        found["infonce_slope"] -= chance * (swaps * ratio / total * growth) @ weights
+    delta = delta[:, 0]
+    for bound, rate in (("lower", 0.25), ("upper", 1.0)):
+        overlap = np.exp(-rate * delta**2)
+        found[bound] = math.log(2) - np.log1p(overlap)
+        found[f"{bound}_slope"] = 2 * rate * delta * overlap / (1 + overlap)
+    return found
+
+
+def _two_units_scene(nodes, weights, settings: dict) -> Scene:
+    delta, k = settings["separation"], int(settings["num_permutations"])
+    units, information, slopes = _two_unit_panels()
+    here = {n: float(v[0]) for n, v in _two_unit_bounds(delta, k, nodes, weights).items()}
+    grid = np.linspace(0, 6, 121)
+    curves = _two_unit_bounds(grid, k, nodes, weights)
+    weight = np.linspace(-3, 9, 121)
+    parts = {
+        "first": units.line(weight, norm.pdf(weight)),
+        "second": units.line(weight, norm.pdf(weight, delta)),
+        "mean": units.dot(delta, norm.pdf(0)),
+    }
+    for panel, end in ((information, ""), (slopes, "_slope")):
+        parts[f"here{end}"] = panel.line([delta, delta], panel.y)
+        for bound in _BOUNDS:
+            parts[f"{bound}{end}_curve"] = panel.line(grid, curves[bound + end])
+            parts[f"{bound}{end}_dot"] = panel.dot(delta, here[bound + end])
+    values = {name: number(value, 3) for name, value in here.items()}
+    values |= {"separation": number(delta, 2), "num_permutations": number(k, 0)}
+    return Scene(values, parts)

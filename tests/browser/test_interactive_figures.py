@@ -1,0 +1,157 @@
+"""The interactive figures in a browser: Python's numbers, by keyboard, whole without JavaScript."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from symvi.book import interactive
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+FIGURES = {"two_units": interactive.two_units}
+SETTINGS = [
+    ("two_units", {"separation": delta, "num_permutations": k})
+    for delta, k in ((0, 2), (0.05, 64), (0.85, 3), (1.5, 20), (3.35, 7), (6, 64))
+]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens a figure as a page of its own without a network; at the end nothing has gone wrong."""
+    faults, contexts = [], []
+
+    def show(name, theme="light", width=700, **options):
+        body = FIGURES[name]()._repr_html_()
+        file = tmp_path / f"{name}-{theme}.html"
+        head = "<meta charset='utf-8'><title>Figure</title>"
+        page_html = f"<html lang='en' data-theme='{theme}'>{head}<body>{body}</body></html>"
+        file.write_text("<!doctype html>" + page_html, encoding="utf-8")
+        assert file.stat().st_size <= 300_000
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        context.route("http*://**", lambda route: (faults.append("network"), route.abort()))
+        page = context.new_page()
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(file.as_uri())
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def shown(page) -> dict[str, str]:
+    cells = page.locator("[data-value]").all()
+    return {cell.get_attribute("data-value"): cell.inner_text() for cell in cells}
+
+
+def slide(page, name: str, value) -> None:
+    page.locator(f"input[name={name}]").fill(str(value))
+
+
+def expected_of(figure, settings, page) -> dict[str, str]:
+    values = figure.at(**settings)
+    return {name: values[name] for name in shown(page)}
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS)
+def test_the_browser_computes_what_python_computes(opened, name, settings):
+    page, figure = opened(name), FIGURES[name]()
+    for slider, value in settings.items():
+        slide(page, slider, value)
+    assert shown(page) == expected_of(figure, settings, page)
+    sentence = page.locator("[aria-live]").inner_text()
+    assert sentence == figure.sentence.format(**figure.at(**settings))
+    scene = figure.draw({s.name: s.value for s in figure.sliders} | settings)
+    for part in page.locator("[data-part]").all():
+        for attribute, value in scene.parts[part.get_attribute("data-part")].items():
+            assert same_place(part.get_attribute(attribute), value)
+
+
+def same_place(first: str, second: str) -> bool:
+    """Equal SVG attributes, save for the last digit of numbers."""
+    pairs = zip(first.replace(",", " ").split(), second.replace(",", " ").split(), strict=True)
+    return all(abs(float(a) - float(b)) < 0.02 for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_control_moves_by_keyboard(opened, name):
+    page, figure = opened(name), FIGURES[name]()
+    page.keyboard.press("Tab")
+    for slider in figure.sliders:
+        control = page.get_by_label(slider.label)
+        assert control.evaluate("control => control === document.activeElement")
+        before = page.locator("[data-part]").evaluate_all("parts => parts.map(p => p.outerHTML)")
+        page.keyboard.press("ArrowRight")
+        value = float(control.input_value())
+        assert value == pytest.approx(slider.value + slider.step)
+        output = page.locator(f"output[for={control.get_attribute('id')}]")
+        assert output.inner_text() == interactive.number(value, slider.digits)
+        after = page.locator("[data-part]").evaluate_all("parts => parts.map(p => p.outerHTML)")
+        assert before != after
+        page.keyboard.press("Tab")
+
+
+def test_a_unit_is_dragged(opened):
+    page = opened("two_units")
+    box = page.locator("svg[data-panel=units]").bounding_box()
+    dot = page.locator("[data-part=mean]").bounding_box()
+    x, y = dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] * 286 / 340 * 2 / 12, y)  # two standard deviations
+    page.mouse.up()
+    page.mouse.move(x, y)
+    assert float(page.locator("input[name=separation]").input_value()) == pytest.approx(
+        3.5, abs=0.1
+    )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_picture_is_there_without_javascript(opened, name):
+    page, figure = opened(name, java_script_enabled=False), FIGURES[name]()
+    assert shown(page) == expected_of(figure, {}, page)
+    assert page.locator("form").is_hidden()
+    for svg in page.locator("figure > .panels > svg").all():
+        assert svg.bounding_box()["width"] > 200
+        assert svg.locator("[data-part]").count() > 0
+    assert page.locator("[aria-live]").inner_text() == figure.sentence.format(**figure.at())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_start_is_where_python_drew_it(opened, name):
+    still = shown(opened(name, java_script_enabled=False))
+    assert shown(opened(name)) == still
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_page_scrolls_sideways(opened, name, width):
+    page = opened(name, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_colours_follow_the_scheme(opened, name):
+    read = "e => getComputedStyle(e).getPropertyValue('--symvi-blue')"
+    light, dark = (
+        opened(name, theme).locator("figure").evaluate(read) for theme in ("light", "dark")
+    )
+    assert light != dark
