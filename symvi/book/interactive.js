@@ -28,6 +28,22 @@
         points: xs.map((x, i) => `${across(x).toFixed(2)},${down(ys[i]).toFixed(2)}`).join(" "),
       }),
       dot: (x, y) => ({ cx: across(x).toFixed(2), cy: down(y).toFixed(2) }),
+      cells: (inside) => {
+        const wide = (width - left - right) / inside[0].length;
+        const high = (height - top - bottom) / inside.length;
+        const made = inside.map((row, j) => {
+          const from = (height - bottom - (j + 1) * high).toFixed(1);
+          let line = "";
+          for (let i = 0, end = 0; i < row.length; i = end + 1) {
+            for (end = i; end < row.length && row[end]; end += 1);
+            const size = ((end - i) * wide).toFixed(1);
+            const corner = `M${(left + i * wide).toFixed(1)} ${from}`;
+            line += end > i ? `${corner}h${size}v${(high + 0.3).toFixed(1)}h-${size}z` : "";
+          }
+          return line;
+        });
+        return { d: made.join("") };
+      },
       back: (a, b) => ({ x: xLow + (a - left) / xScale, y: yLow + (height - bottom - b) / yScale }),
     };
   };
@@ -97,7 +113,105 @@
     return { values, parts };
   };
 
-  const MODELS = { "two-units": twoUnits };
+  // --- a start that rolls down to its optimum ---
+
+  const normal = (t, mean, sd) =>
+    Math.exp((-0.5 * (t - mean) * (t - mean)) / (sd * sd)) / (sd * Math.sqrt(2 * Math.PI));
+
+  const NODES = linspace(-6, 6, 241);
+  const TOTAL = NODES.reduce((sum, z) => sum + normal(z, 0, 1), 0);
+  const WEIGHTS = NODES.map((z) => normal(z, 0, 1) / TOTAL);
+
+  const softplus = (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
+
+  const reverseKl = (m, sigma, alpha, r) => {
+    let expected = 0;
+    for (let i = 0; i < NODES.length; i += 1) {
+      expected += WEIGHTS[i] * softplus(alpha * (m + sigma * NODES[i]) - (alpha * alpha) / 2);
+    }
+    const quadratic = (m * m + r * (sigma * sigma - 1)) / 2;
+    return -r * Math.log(sigma) + quadratic + Math.LN2 - expected;
+  };
+
+  const step = (m, a, alpha, r, { longest, halfWay }) => {
+    const sigma = Math.exp(a);
+    let [total, tilted] = [0, 0];
+    for (let i = 0; i < NODES.length; i += 1) {
+      const logit = alpha * (m + sigma * NODES[i]) - (alpha * alpha) / 2;
+      const share = WEIGHTS[i] / (1 + Math.exp(-logit));
+      total += share;
+      tilted += share * NODES[i];
+    }
+    const slope = m - alpha * total;
+    const moveM = Math.abs(slope) < halfWay ? 0 : -slope / 2;
+    const slopeA = r * (sigma * sigma - 1) - alpha * sigma * tilted;
+    const moveA = -slopeA / (1 + 2 * r * sigma * sigma);
+    const shorter = Math.min(1, longest / Math.max(Math.hypot(moveM, moveA), 1e-300));
+    return [m + shorter * moveM, a + shorter * moveA];
+  };
+
+  const descent = (start, sd, alpha, r, data) => {
+    let [m, a] = [start, Math.log(sd)];
+    const way = { means: [m], sds: [sd] };
+    for (let count = 1; count <= data.steps; count += 1) {
+      [m, a] = step(m, a, alpha, r, data);
+      if (count % data.kept === 0) {
+        way.means.push(m);
+        way.sds.push(Math.exp(a));
+      }
+    }
+    return way;
+  };
+
+  const centres = ([low, high], count) =>
+    Array.from({ length: count }, (_, i) => low + ((i + 0.5) * (high - low)) / count);
+
+  const map = (alpha, r, panel, data) => {
+    const columns = centres(panel.x, data.columns);
+    const rows = centres(panel.y, data.rows);
+    const field = rows.map((sd) => columns.map((m) => reverseKl(m, sd, alpha, r)));
+    const lowest = Math.min(...field.map((row) => Math.min(...row)));
+    const parts = {};
+    data.levels.forEach((level, i) => {
+      parts[`level_${i}`] = panel.cells(field.map((row) => row.map((v) => v < lowest + level)));
+    });
+    return parts;
+  };
+
+  let lastMap = { key: "" }; // moving the start leaves the map as it is
+
+  const downhill = ({ alpha, coordinates: r, mean, sd }, data) => {
+    const [landscape, densities] = [panelOf(data, "landscape"), panelOf(data, "densities")];
+    if (lastMap.key !== `${alpha} ${r}`) {
+      lastMap = { key: `${alpha} ${r}`, parts: map(alpha, r, landscape, data) };
+    }
+    const way = descent(mean, sd, alpha, r, data);
+    const [endMean, endSd] = [way.means[way.means.length - 1], way.sds[way.sds.length - 1]];
+    const t = linspace(-4, 11, 151);
+    const parts = {
+      ...lastMap.parts,
+      path: landscape.line(way.means, way.sds),
+      start_dot: landscape.dot(mean, sd),
+      end_dot: landscape.dot(endMean, endSd),
+      target: densities.line(t, t.map((x) => (normal(x, 0, 1) + normal(x, alpha, 1)) / 2)),
+      start_q: densities.line(t, t.map((x) => normal(x, mean, sd))),
+      end_q: densities.line(t, t.map((x) => normal(x, endMean, endSd))),
+    };
+    const values = {
+      alpha: number(alpha, 2),
+      coordinates: number(r, 0),
+      share: number(endMean / alpha, 2),
+      mean: number(mean, 2),
+      sd: number(sd, 2),
+      kl: number(reverseKl(mean, sd, alpha, r), 3),
+      end_mean: number(endMean, 2),
+      end_sd: number(endSd, 2),
+      end_kl: number(reverseKl(endMean, endSd, alpha, r), 3),
+    };
+    return { values, parts };
+  };
+
+  const MODELS = { "two-units": twoUnits, downhill };
 
   // --- one figure: read the controls, run the model, move the parts ---
 

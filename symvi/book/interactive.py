@@ -125,6 +125,20 @@ class Panel:
         """The centre of a circle."""
         return {"cx": f"{self.across(x):.2f}", "cy": f"{self.down(y):.2f}"}
 
+    def cells(self, inside) -> dict[str, str]:
+        """The outline of the cells that are `inside`, bool (rows, columns), from the lowest row."""
+        rows, columns = inside.shape
+        wide, high = (WIDTH - LEFT - RIGHT) / columns, (HEIGHT - TOP - BOTTOM) / rows
+        made = []
+        for j, row in enumerate(inside):
+            top = HEIGHT - BOTTOM - (j + 1) * high
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]])))
+            for start, end in edges.reshape(-1, 2):
+                size = (end - start) * wide
+                corner = f"M{LEFT + start * wide:.1f} {top:.1f}"
+                made.append(f"{corner}h{size:.1f}v{high + 0.3:.1f}h-{size:.1f}z")
+        return {"d": "".join(made)}
+
     def svg(self, placed: dict[str, dict[str, str]]) -> str:
         """The panel, with its parts where `placed` puts them."""
         drag = f" data-drag='{json.dumps(self.drag)}'" if self.drag else ""
@@ -207,7 +221,7 @@ class Figure:
     def _settings(self, chosen: dict) -> dict:
         every = {}
         for s in self.sliders:
-            every[s.name] = within(s.name, chosen.get(s.name, s.value), s.low, s.high)
+            every[s.name] = within(s.name, chosen.get(s.name, s.value), s.low, s.high, s.step == 1)
         return every
 
     def __repr__(self) -> str:
@@ -243,6 +257,7 @@ class Figure:
             path = f'<path d="M0 5H32" {drawn}></path>'
             key = f'<svg width="34" height="10" aria-hidden="true">{path}</svg>'
             cells = "".join(f'<td data-value="{n}">{scene.values[n]}</td>' for n in names)
+            cells += "<td></td>" * (len(self.headings) - 1 - len(names))
             body += f'<tr><th scope="row">{key} {label}</th>{cells}</tr>'
         return f'<table class="values"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -257,11 +272,14 @@ def _tick(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def within(name: str, value, low: float, high: float):
-    """`value` as a Python number; ValueError unless it lies between `low` and `high`."""
+def within(name: str, value, low: float, high: float, whole: bool = False):
+    """`value` as a Python number; ValueError unless it lies between `low` and `high`.
+
+    Whole numbers only if `whole`.
+    """
     found = as_scalar(value)
-    if found is None or not low <= found <= high:
-        wanted = f"a number from {low:g} to {high:g}"
+    if found is None or not low <= found <= high or (whole and found != int(found)):
+        wanted = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
         raise expected(name, wanted, described(value), f"pass for example {name}={high:g}")
     return found
 
@@ -319,7 +337,7 @@ def two_units(separation: float = 1.5, num_permutations: int = 2) -> Figure:
         A start beyond these ends.
     """
     delta = within("separation", separation, 0, 6)
-    k = within("num_permutations", num_permutations, 2, 64)
+    k = within("num_permutations", num_permutations, 2, 64, True)
     nodes, weights = np.polynomial.hermite_e.hermegauss(120)
     weights = weights / weights.sum()
     kept = weights > 1e-18
@@ -416,3 +434,134 @@ def _two_units_scene(nodes, weights, settings: dict) -> Scene:
     values = {name: number(value, 3) for name, value in here.items()}
     values |= {"separation": number(delta, 2), "num_permutations": number(k, 0)}
     return Scene(values, parts)
+
+
+# --- a start that rolls down to its optimum ---
+
+_LEVELS = (1.6, 0.8, 0.4, 0.2, 0.1, 0.05, 0.02)  # nats above the lowest value on the map
+_ROWS, _COLUMNS = 48, 72  # of the map
+_STEPS, _KEPT, _LONGEST = 3000, 5, 0.04  # of the descent, drawn every fifth
+_HALF_WAY = 1e-12  # a slope as small as rounding is none: a start half-way stays there
+
+
+def downhill(
+    alpha: float = 4.5, coordinates: int = 1, mean: float = 0.0, sd: float = 1.0
+) -> Figure:
+    r"""One Gaussian fitted to two modes: from where it starts, downhill in the reverse KL.
+
+    The KL is that of :func:`symvi.book.mode_seeking.reverse_kl`, in units of s. The steps follow
+    its slope in (m, log sigma), divided by (2, 1 + 2 r sigma^2) so that all are stable, and are at
+    most 0.04 long.
+
+    Parameters
+    ----------
+    alpha : float
+        Where the distance between the modes starts, from 2 to 7.
+    coordinates : int
+        r, the number of coordinates that the modes differ in, from 1 to 8.
+    mean, sd : float
+        Where q starts: a mean from -1 to 8, a standard deviation from 0.4 to 4.4.
+
+    Raises
+    ------
+    ValueError
+        A start beyond these ends.
+    """
+    r = within("coordinates", coordinates, 1, 8, True)
+    sliders = (
+        Slider("alpha", "distance α (s)", 2, 7, 0.05, within("alpha", alpha, 2, 7), 2),
+        Slider("coordinates", "coordinates r", 1, 8, 1, r),
+        Slider("mean", "start: mean (s)", -1, 8, 0.1, within("mean", mean, -1, 8), 1),
+        Slider("sd", "start: sd (s)", 0.4, 4.4, 0.1, within("sd", sd, 0.4, 4.4), 1),
+    )
+    nodes = np.linspace(-6, 6, 241)
+    weights = norm.pdf(nodes) / norm.pdf(nodes).sum()
+    rule = {"levels": _LEVELS, "rows": _ROWS, "columns": _COLUMNS, "steps": _STEPS, "kept": _KEPT}
+    rule |= {"longest": _LONGEST, "halfWay": _HALF_WAY}
+    return Figure(
+        "downhill",
+        sliders,
+        _downhill_panels(),
+        ("", "mean (s)", "sd (s)", "KL (nats)"),
+        (
+            ("target p", _drawn("posterior"), ()),
+            ("q at the start", f'{_drawn("mean field")} opacity="0.45"', ("mean", "sd", "kl")),
+            ("q at the end", _drawn("mean field"), ("end_mean", "end_sd", "end_kl")),
+        ),
+        "At a distance of {alpha} s and r = {coordinates}, q ends at {share} of the way from the "
+        "left mode to the right one. Its KL falls from {kl} to {end_kl} nats.",
+        rule,
+        functools.partial(_downhill_scene, nodes, weights),
+    )
+
+
+def _downhill_panels() -> tuple[Panel, ...]:
+    densities = {
+        "target": ("polyline", _drawn("posterior")),
+        "start_q": ("polyline", f'{_drawn("mean field")} opacity="0.45"'),
+        "end_q": ("polyline", _drawn("mean field")),
+    }
+    shade = 'style="fill:var(--symvi-sky)" fill-opacity="0.16"'
+    marks = {f"level_{i}": ("path", shade) for i in range(len(_LEVELS))}
+    marks["path"] = ("polyline", _drawn("mean field"))
+    hollow = 'style="fill:none;stroke:var(--symvi-red);stroke-width:2.5"'
+    marks["start_dot"] = ("circle", f'r="7" {hollow}')
+    marks["end_dot"] = ("circle", f'r="5" {_filled("mean field")}')
+    return (
+        Panel("landscape", "Standard deviation (s); darker: lower KL", (-1, 8), (0.4, 4.4),
+              "mean (s)", (0, 2, 4, 6, 8), (1, 2, 3, 4), marks, {"x": "mean", "y": "sd"}),
+        Panel("densities", "Density along the line of the modes", (-4, 11), (0, 0.45),
+              "t (s)", (-4, 0, 4, 8), (0, 0.2, 0.4), densities),
+    )  # fmt: skip
+
+
+def _kl(m, sigma, alpha: float, r: int, nodes, weights):
+    """The reverse KL in nats; `m` and `sigma` of one shape."""
+    logits = alpha * (m[..., None] + sigma[..., None] * nodes) - alpha**2 / 2
+    softplus = np.logaddexp(0, logits) @ weights
+    return -r * np.log(sigma) + (m**2 + r * (sigma**2 - 1)) / 2 + math.log(2) - softplus
+
+
+def _descent(m: float, sigma: float, alpha: float, r: int, nodes, weights) -> np.ndarray:
+    """Means and standard deviations on the way down, shape (2, steps / 5 + 1)."""
+    a, way = math.log(sigma), [(m, sigma)]
+    for step in range(1, _STEPS + 1):
+        sigma = math.exp(a)
+        share = weights / (1 + np.exp(alpha**2 / 2 - alpha * (m + sigma * nodes)))
+        slope_m = m - alpha * share.sum()
+        slope_a = r * (sigma**2 - 1) - alpha * sigma * (share @ nodes)
+        if abs(slope_m) < _HALF_WAY:
+            slope_m = 0.0
+        move_m, move_a = -slope_m / 2, -slope_a / (1 + 2 * r * sigma**2)
+        shorter = min(1.0, _LONGEST / max(math.hypot(move_m, move_a), 1e-300))
+        m, a = m + shorter * move_m, a + shorter * move_a
+        if step % _KEPT == 0:
+            way.append((m, math.exp(a)))
+    return np.array(way).T
+
+
+def _downhill_scene(nodes, weights, settings: dict) -> Scene:
+    alpha, r = settings["alpha"], int(settings["coordinates"])
+    landscape, densities = _downhill_panels()
+    columns = landscape.x[0] + (np.arange(_COLUMNS) + 0.5) * np.ptp(landscape.x) / _COLUMNS
+    rows = landscape.y[0] + (np.arange(_ROWS) + 0.5) * np.ptp(landscape.y) / _ROWS
+    field = _kl(*np.meshgrid(columns, rows), alpha, r, nodes, weights)
+    way = _descent(settings["mean"], settings["sd"], alpha, r, nodes, weights)
+    ends = way[:, [0, -1]]
+    parts = {
+        f"level_{i}": landscape.cells(field < field.min() + level)
+        for i, level in enumerate(_LEVELS)
+    }
+    parts["path"] = landscape.line(*way)
+    parts["start_dot"], parts["end_dot"] = (landscape.dot(*end) for end in ends.T)
+    t = np.linspace(-4, 11, 151)
+    parts["target"] = densities.line(t, (norm.pdf(t) + norm.pdf(t, alpha)) / 2)
+    for name, (m, sigma) in zip(("start_q", "end_q"), ends.T, strict=True):
+        parts[name] = densities.line(t, norm.pdf(t, m, sigma))
+    heights = _kl(*ends, alpha, r, nodes, weights)
+    found = {"alpha": (alpha, 2), "coordinates": (r, 0), "share": (ends[0, 1] / alpha, 2)}
+    for end, prefix in enumerate(("", "end_")):
+        found[f"{prefix}mean"] = (ends[0, end], 2)
+        found[f"{prefix}sd"] = (ends[1, end], 2)
+        found[f"{prefix}kl"] = (heights[end], 3)
+    return Scene({name: number(*value) for name, value in found.items()}, parts)

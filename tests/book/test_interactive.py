@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import symvi
-from symvi.book import interactive
+from symvi.book import interactive, mode_seeking
 from symvi.information.pairwise import pairwise_bounds
 
 PAIR = symvi.MLP([1, 2, 1], activation="relu", bias=False, fixed_output=1.0)
-FIGURES = {"two_units": interactive.two_units}
+FIGURES = {"two_units": interactive.two_units, "downhill": interactive.downhill}
 
 
 def pair(separation: float):
@@ -69,6 +69,31 @@ def test_two_units_at_the_ends():
     assert apart["infonce"] == interactive.number(math.log(2) / 2, 3)  # half the draws are swaps
 
 
+@pytest.mark.parametrize(
+    ("alpha", "r"), [(2, 1), (4.5, 1), (4.9, 1), (7, 1), (3, 4), (3.5, 4), (5, 8)]
+)
+def test_downhill_from_a_mode_ends_at_the_optimum(alpha, r):
+    shown = interactive.downhill().at(alpha=alpha, coordinates=r)
+    best = mode_seeking.optimum(alpha, coordinates=r)
+    assert abs(float(shown["end_mean"]) - best.m) < 0.006
+    assert abs(float(shown["end_sd"]) - best.sigma) < 0.006
+    assert shown["end_kl"] == interactive.number(best.value, 3)
+    assert shown["kl"] == interactive.number(float(mode_seeking.reverse_kl(0, 1, alpha, r)), 3)
+
+
+def test_downhill_from_half_way_stays_there():
+    shown = interactive.downhill().at(alpha=6, coordinates=4, mean=3, sd=1)  # a saddle
+    assert (shown["end_mean"], shown["share"]) == ("3.00", "0.50")
+
+
+def test_the_map_is_shaded_where_it_is_low():
+    panel = interactive.downhill().panels[0]
+    inside = np.array([[True, True, False, True], [False] * 4])
+    # the lower row: two cells from the left margin, one at the right end
+    outline = panel.cells(inside)["d"]
+    assert outline == "M44.0 102.0h143.0v80.3h-143.0zM258.5 102.0h71.5v80.3h-71.5z"
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_whole_without_the_script(name):
     html = FIGURES[name]()._repr_html_()
@@ -84,7 +109,7 @@ def test_a_figure_is_whole_without_the_script(name):
     data = json.loads(tree.find("script").text)
     assert set(data["planes"]) == {p.name for p in FIGURES[name]().panels}
     for cell in tree.iter("td"):
-        assert re.fullmatch(r"−?\d+(\.\d+)?", cell.text)
+        assert cell.text is None or re.fullmatch(r"−?\d+(\.\d+)?", cell.text)
     labels = {label.get("for") for label in tree.iter("label")}
     assert labels == {control.get("id") for control in tree.iter("input")}
 
@@ -98,7 +123,12 @@ def test_in_print_a_figure_is_its_sentence():
     [
         (lambda: interactive.two_units(7), "separation: expected a number from 0 to 6, got 7"),
         (lambda: interactive.two_units("1"), "separation: expected a number from 0 to 6"),
-        (lambda: interactive.two_units(1, 1), "num_permutations: expected a number from 2 to 64"),
+        (lambda: interactive.two_units(1, 1), "num_permutations: expected a whole number from 2"),
+        (lambda: interactive.two_units(1, 2.5), "num_permutations: expected a whole number"),
+        (lambda: interactive.downhill(1), "alpha: expected a number from 2 to 7, got 1"),
+        (lambda: interactive.downhill(3, 0), "coordinates: expected a whole number from 1 to 8"),
+        (lambda: interactive.downhill(mean=9), "mean: expected a number from -1 to 8"),
+        (lambda: interactive.downhill(sd=0), "sd: expected a number from 0.4 to 4.4"),
         (lambda: interactive.two_units().at(separation=math.nan), "separation: expected"),
         (lambda: interactive.two_units().at(alpha=1), "alpha: expected one of the sliders sep"),
     ],
