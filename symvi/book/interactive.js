@@ -28,6 +28,7 @@
         points: xs.map((x, i) => `${across(x).toFixed(2)},${down(ys[i]).toFixed(2)}`).join(" "),
       }),
       dot: (x, y) => ({ cx: across(x).toFixed(2), cy: down(y).toFixed(2) }),
+      words: (x, y, text) => ({ x: across(x).toFixed(2), y: down(y).toFixed(2), text }),
       cells: (inside) => {
         const wide = (width - left - right) / inside[0].length;
         const high = (height - top - bottom) / inside.length;
@@ -211,7 +212,76 @@
     return { values, parts };
   };
 
-  const MODELS = { "two-units": twoUnits, downhill };
+  // --- one function, many weights ---
+
+  const after = (pressed) => {
+    const [places, signs] = [[0, 1, 2], [1, 1, 1]];
+    for (const button of pressed) {
+      const [move, place] = button.split("_");
+      const i = Number(place) - 1;
+      if (move === "swap") {
+        [places[i], places[i + 1]] = [places[i + 1], places[i]];
+      } else {
+        signs[places[i]] *= -1;
+      }
+    }
+    return { places, signs };
+  };
+
+  const networkParts = (panel, units, places, names) => {
+    const parts = {};
+    for (const [name, x] of [["x", 0], ["f", 2]]) {
+      parts[`unit_${name}`] = panel.dot(x, 2);
+      parts[`letter_${name}`] = panel.words(x, 2 - 0.08, name);
+    }
+    places.forEach((unit, place) => {
+      const [name, y] = [names[unit], 3 - place];
+      for (const [side, end, weight] of [["in", 0, units[unit][0]], ["out", 2, units[unit][2]]]) {
+        const dashes = { "stroke-dasharray": weight < 0 ? "5 4" : "none" };
+        parts[`${side}_${name}`] = { ...panel.line([1, end], [y, 2]), ...dashes };
+        const above = y + 0.4 * (2 - y) + (y >= 2 ? 0.14 : -0.4);
+        parts[`${side}_of_${name}`] = panel.words(0.6 + 0.4 * end, above, number(weight, 1));
+      }
+      parts[`unit_${name}`] = panel.dot(1, y);
+      parts[`letter_${name}`] = panel.words(1, y - 0.08, name);
+      parts[`bias_of_${name}`] = panel.words(1, y + 0.36, number(units[unit][1], 1));
+    });
+    return parts;
+  };
+
+  const contribution = ([weight, bias, out], x) => out * Math.tanh(weight * x + bias);
+
+  const copies = ({ pressed }, data) => {
+    const { places, signs } = after(pressed);
+    const units = data.units.map((unit, i) => unit.map((weight) => signs[i] * weight));
+    const here = places.map((unit) => units[unit]);
+    const panel = panelOf(data, "function");
+    const x = linspace(-3, 3, 121);
+    const outputOf = (network) => (at) =>
+      network.reduce((sum, unit) => sum + contribution(unit, at), 0) + data.endBias;
+    const parts = networkParts(panelOf(data, "network"), units, places, data.names);
+    data.names.forEach((name, i) => {
+      parts[`curve_${name}`] = panel.line(x, x.map((at) => contribution(units[i], at)));
+    });
+    const [outputs, before] = [x.map(outputOf(here)), x.map(outputOf(data.units))];
+    parts.function = panel.line(x, outputs);
+    const rank = 2 * places[0] + Number(places[1] > places[2]);
+    const flipped = signs.reduce((sum, sign, unit) => sum + (sign < 0 ? 2 ** unit : 0), 0);
+    const moved = here.flatMap((unit, i) => unit.map((weight, j) => weight - data.units[i][j]));
+    const values = {
+      copy: number(8 * rank + flipped + 1, 0),
+      distance: number(Math.hypot(...moved), 2),
+      change: number(Math.max(...outputs.map((output, i) => Math.abs(output - before[i]))), 3),
+    };
+    here.forEach((unit, i) => {
+      ["in", "bias", "out"].forEach((name, j) => {
+        values[`${name}_${i + 1}`] = number(unit[j], 1);
+      });
+    });
+    return { values, parts };
+  };
+
+  const MODELS = { "two-units": twoUnits, downhill, copies };
 
   // --- one figure: read the controls, run the model, move the parts ---
 
@@ -227,7 +297,11 @@
   const show = (figure, data, { values, parts }) => {
     for (const part of figure.querySelectorAll("[data-part]")) {
       const moved = parts[part.dataset.part];
-      Object.keys(moved).forEach((name) => part.setAttribute(name, moved[name]));
+      const { text, ...attributes } = moved;
+      Object.keys(attributes).forEach((name) => part.setAttribute(name, attributes[name]));
+      if (text !== undefined) {
+        part.textContent = text;
+      }
     }
     for (const cell of figure.querySelectorAll("[data-value]")) {
       cell.textContent = values[cell.dataset.value];
@@ -264,8 +338,15 @@
     const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
     const form = figure.querySelector("form");
     const model = MODELS[figure.dataset.kind];
-    const update = () => show(figure, data, model(settings(form), data));
+    let pressed = [];
+    const update = () => show(figure, data, model({ ...settings(form), pressed }, data));
     form.addEventListener("input", update);
+    for (const button of form.querySelectorAll("button")) {
+      button.addEventListener("click", () => {
+        pressed = button.name === "afresh" ? [] : [...pressed, button.name];
+        update();
+      });
+    }
     form.addEventListener("submit", (event) => event.preventDefault());
     form.reset();
     for (const svg of figure.querySelectorAll("svg[data-drag]")) {

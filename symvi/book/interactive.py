@@ -20,8 +20,9 @@ import numpy as np
 from scipy.stats import norm
 
 from symvi.book.plots import COLOURS, METHODS
-from symvi.checks import as_scalar, described, expected
+from symvi.checks import as_scalar, described, expected, one_of
 
+_AFRESH = {"afresh": "start afresh"}
 WIDTH, HEIGHT = 340, 220  # of a panel, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 22, 38  # margins around what is plotted
 ON_DARK = {
@@ -36,8 +37,10 @@ ON_DARK = {
 DASHES = {"-": "", "--": "6 4", "-.": "8 3 2 3", ":": "2 3"}
 
 STYLE = """<style>
-.symvi-figure { LIGHT margin: 0; text-align: left; font-size: 0.95rem; line-height: 1.4; }
-html[data-theme="dark"] .symvi-figure { DARK }
+.symvi-figure { LIGHT --symvi-page: var(--pst-color-background, white);
+  margin: 0; text-align: left; font-size: 0.95rem; line-height: 1.4; }
+html[data-theme="dark"] .symvi-figure { DARK
+  --symvi-page: var(--pst-color-background, #121212); }
 .symvi-figure form { display: flex; flex-wrap: wrap; gap: 0.3rem 1.5rem; margin: 0.5rem 0; }
 .symvi-figure form[hidden] { display: none; }
 .symvi-figure .control { display: flex; flex: 1 1 16rem; align-items: center; gap: 0.6rem; }
@@ -57,6 +60,8 @@ html[data-theme="dark"] .symvi-figure { DARK }
   padding: 0.1rem 0.4rem 0.1rem 0; }
 .symvi-figure .values td { text-align: right; font-variant-numeric: tabular-nums;
   padding: 0.1rem 0.4rem; }
+.symvi-figure .edge { fill: none; stroke: currentColor; }
+.symvi-figure .unit { fill: var(--symvi-page); stroke-width: 3; }
 .symvi-figure p { margin: 0.3rem 0; }
 </style>"""
 
@@ -93,7 +98,8 @@ class Panel:
     """One pair of axes, and where its numbers lie in the picture.
 
     `parts` are the marks that the formulas move: for each name, the SVG tag and its fixed
-    attributes. `drag` gives the slider that a pointer moves along x, or along y.
+    attributes. `drag` gives the slider that a pointer moves along x, or along y. Without ticks no
+    axes are drawn.
     """
 
     name: str
@@ -125,6 +131,10 @@ class Panel:
         """The centre of a circle."""
         return {"cx": f"{self.across(x):.2f}", "cy": f"{self.down(y):.2f}"}
 
+    def words(self, x, y, text: str) -> dict[str, str]:
+        """A text, and where it stands."""
+        return {"x": f"{self.across(x):.2f}", "y": f"{self.down(y):.2f}", "text": text}
+
     def cells(self, inside) -> dict[str, str]:
         """The outline of the cells that are `inside`, bool (rows, columns), from the lowest row."""
         rows, columns = inside.shape
@@ -144,8 +154,9 @@ class Panel:
         drag = f" data-drag='{json.dumps(self.drag)}'" if self.drag else ""
         marks = ""
         for name, (tag, fixed) in self.parts.items():
-            moved = " ".join(f'{k}="{v}"' for k, v in placed[name].items())
-            marks += f'<{tag} data-part="{name}" {fixed} {moved}></{tag}>'
+            moved = " ".join(f'{k}="{v}"' for k, v in placed[name].items() if k != "text")
+            text = escape(placed[name].get("text", ""))
+            marks += f'<{tag} data-part="{name}" {fixed} {moved}>{text}</{tag}>'
         return (
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" data-panel="{self.name}"{drag} '
             f'aria-label="{escape(self.title)}"><text x="{LEFT}" y="14">{escape(self.title)}'
@@ -153,6 +164,8 @@ class Panel:
         )
 
     def _axes(self) -> str:
+        if not self.x_ticks:
+            return ""
         foot, end = HEIGHT - BOTTOM, WIDTH - RIGHT
         made = f'<path class="axis" d="M{LEFT} {TOP}V{foot}H{end}"></path>'
         for tick in self.x_ticks:
@@ -170,7 +183,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a figure shows at one setting: numbers as text, and SVG attributes of each part."""
+    """What a figure shows at one setting: numbers as text, and SVG attributes of each part.
+
+    The text of a part stands among its attributes, under "text".
+    """
 
     values: dict[str, str]
     parts: dict[str, dict[str, str]]
@@ -196,6 +212,9 @@ class Figure:
         What the script needs besides the settings.
     draw : callable
         The same formulas in Python: what the figure shows at given settings.
+    buttons : dict
+        Names of buttons and what stands on them. The formulas get the names of all that were
+        pressed, in order; one that starts afresh stands beside them.
     """
 
     kind: str
@@ -206,32 +225,39 @@ class Figure:
     sentence: str
     data: dict
     draw: Callable[..., Scene]
+    buttons: dict[str, str] = field(default_factory=dict)
 
-    def at(self, **settings) -> dict[str, str]:
-        """The numbers that the figure shows at some setting of its sliders, by name.
+    def at(self, *pressed: str, **settings) -> dict[str, str]:
+        """The numbers that the figure shows after some buttons, at some setting of its sliders.
 
-        Sliders that are not named stand where they start. Raises ValueError for a slider that is
-        not there, or beyond its ends.
+        Sliders that are not named stand where they start. Raises ValueError for a slider or a
+        button that is not there, and for a value beyond a slider's ends.
         """
+        return self.scene(*pressed, **settings).values
+
+    def scene(self, *pressed: str, **settings) -> Scene:
+        """All that the figure shows; arguments and errors as for :meth:`at`."""
+        for name in pressed:
+            one_of("button", name, tuple(self.buttons))
         for name in set(settings) - {s.name for s in self.sliders}:
             names = ", ".join(s.name for s in self.sliders)
             raise expected(name, f"one of the sliders {names}", "another name", "check its name")
-        return self.draw(self._settings(settings)).values
-
-    def _settings(self, chosen: dict) -> dict:
-        every = {}
+        every: dict = {"pressed": pressed}
         for s in self.sliders:
-            every[s.name] = within(s.name, chosen.get(s.name, s.value), s.low, s.high, s.step == 1)
-        return every
+            chosen = settings.get(s.name, s.value)
+            every[s.name] = within(s.name, chosen, s.low, s.high, s.step == 1)
+        return self.draw(every)
 
     def __repr__(self) -> str:
-        scene = self.draw(self._settings({}))
+        scene = self.scene()
         return self.sentence.format(**scene.values) + " (On the web page this figure moves.)"
 
     def _repr_html_(self) -> str:
-        scene = self.draw(self._settings({}))
+        scene = self.scene()
         name = f"symvi-{self.kind}"
         controls = "".join(s.html(name) for s in self.sliders)
+        for button, label in {**self.buttons, **_AFRESH}.items() if self.buttons else ():
+            controls += f'<button type="button" name="{button}">{escape(label)}</button>'
         panels = "".join(panel.svg(scene.parts) for panel in self.panels)
         sentence = escape(self.sentence.format(**scene.values))
         data = json.dumps(self._data()).replace("<", "\\u003c")
@@ -255,7 +281,7 @@ class Figure:
         body = ""
         for label, drawn, names in self.rows:
             path = f'<path d="M0 5H32" {drawn}></path>'
-            key = f'<svg width="34" height="10" aria-hidden="true">{path}</svg>'
+            key = f'<svg width="34" height="10" aria-hidden="true">{path}</svg>' if drawn else ""
             cells = "".join(f'<td data-value="{n}">{scene.values[n]}</td>' for n in names)
             cells += "<td></td>" * (len(self.headings) - 1 - len(names))
             body += f'<tr><th scope="row">{key} {label}</th>{cells}</tr>'
@@ -565,3 +591,118 @@ def _downhill_scene(nodes, weights, settings: dict) -> Scene:
         found[f"{prefix}sd"] = (ends[1, end], 2)
         found[f"{prefix}kl"] = (heights[end], 3)
     return Scene({name: number(*value) for name, value in found.items()}, parts)
+
+
+# --- one function, many weights ---
+
+# For each unit: its weight in, its bias, its weight out; and how it is drawn.
+_UNITS = {"A": (1.5, 1.0, 1.0), "B": (2.0, -1.5, -1.2), "C": (-0.9, 0.4, 0.8)}
+_UNIT_COLOURS = {"A": "blue", "B": "orange", "C": "green"}
+_END_BIAS = 0.1
+
+
+def copies() -> Figure:
+    """A 1-3-1 tanh network: buttons exchange its hidden units and flip their signs.
+
+    The buttons act on places, numbered from the top. Each unit takes its weights along, so the
+    weights move and the function stays.
+    """
+    swaps = {f"swap_{i}": f"exchange {i} and {i + 1}" for i in (1, 2)}
+    flips = {f"flip_{i}": f"flip {i}" for i in (1, 2, 3)}
+    names = ("in", "bias", "out")
+    return Figure(
+        "copies",
+        (),
+        _copies_panels(),
+        ("", "weight in", "bias", "weight out"),
+        tuple((f"place {i}", "", tuple(f"{n}_{i}" for n in names)) for i in (1, 2, 3)),
+        "This is copy {copy} of 48, at a distance of {distance} from the first. The largest change "
+        "of the function is {change}.",
+        {"units": list(_UNITS.values()), "names": list(_UNITS), "endBias": _END_BIAS},
+        _copies_scene,
+        swaps | flips,
+    )
+
+
+def _copies_panels() -> tuple[Panel, ...]:
+    marks, curves = {}, {}
+    for name, colour in _UNIT_COLOURS.items():
+        for side, weight in (("in", 0), ("out", 2)):
+            width = 1.5 + 2 * abs(_UNITS[name][weight])
+            marks[f"{side}_{name}"] = ("polyline", f'class="edge" stroke-width="{width:.1f}"')
+        line = f'style="fill:none;stroke:var(--symvi-{colour});stroke-width:1.5"'
+        curves[f"curve_{name}"] = ("polyline", line)
+    curves["function"] = ("polyline", _drawn("posterior", 3))
+    for name, colour in (("x", "black"), ("f", "black"), *_UNIT_COLOURS.items()):
+        line = f'style="stroke:var(--symvi-{colour})"'
+        marks[f"unit_{name}"] = ("circle", f'class="unit" r="14" {line}')
+        marks[f"letter_{name}"] = ("text", 'text-anchor="middle"')
+    for name in _UNITS:
+        for side in ("in", "bias", "out"):
+            marks[f"{side}_of_{name}"] = ("text", 'text-anchor="middle"')
+    return (
+        Panel("network", "Weights; dashed: negative", (-0.2, 2.2), (0.4, 3.6), "", (), (), marks),
+        Panel("function", "Function (thick) and each unit's part", (-3, 3), (-2.5, 2.5), "x",
+              (-2, 0, 2), (-2, -1, 0, 1, 2), curves),
+    )  # fmt: skip
+
+
+def _after(pressed) -> tuple[list[int], list[int]]:
+    """Which unit stands at each place, and each unit's sign."""
+    places, signs = [0, 1, 2], [1, 1, 1]
+    for button in pressed:
+        move, place = button.split("_")
+        i = int(place) - 1
+        if move == "swap":
+            places[i], places[i + 1] = places[i + 1], places[i]
+        else:
+            signs[places[i]] *= -1
+    return places, signs
+
+
+def _copies_scene(settings: dict) -> Scene:
+    places, signs = _after(settings["pressed"])
+    network, function = _copies_panels()
+    first = np.array(list(_UNITS.values()))
+    units = first * np.array(signs)[:, None]
+    x = np.linspace(-3, 3, 121)
+    parts = _network_parts(network, units, places)
+    contributions = units[:, 2] * np.tanh(np.outer(x, units[:, 0]) + units[:, 1])
+    for name, contribution in zip(_UNITS, contributions.T, strict=True):
+        parts[f"curve_{name}"] = function.line(x, contribution)
+    outputs = contributions[:, places].sum(1) + _END_BIAS
+    parts["function"] = function.line(x, outputs)
+    before = first[:, 2] * np.tanh(np.outer(x, first[:, 0]) + first[:, 1])
+    change = np.abs(outputs - before.sum(1) - _END_BIAS).max()
+    here = units[places]
+    rank = 2 * places[0] + (places[1] > places[2])
+    flipped = sum(2**unit for unit in range(3) if signs[unit] < 0)
+    values = {
+        "copy": number(8 * rank + flipped + 1, 0),
+        "distance": number(float(np.linalg.norm(here - first)), 2),
+        "change": number(float(change), 3),
+    }
+    for place, weights in enumerate(here, 1):
+        for name, weight in zip(("in", "bias", "out"), weights, strict=True):
+            values[f"{name}_{place}"] = number(float(weight), 1)
+    return Scene(values, parts)
+
+
+def _network_parts(panel: Panel, units, places: list[int]) -> dict[str, dict[str, str]]:
+    """Where the edges, circles and texts of the network stand."""
+    parts = {}
+    for name, x, y in (("x", 0, 2), ("f", 2, 2)):
+        parts[f"unit_{name}"] = panel.dot(x, y)
+        parts[f"letter_{name}"] = panel.words(x, y - 0.08, name)
+    for place, unit in enumerate(places):
+        name, (weight_in, bias, weight_out) = list(_UNITS)[unit], units[unit]
+        y = 3 - place
+        for side, end, weight in (("in", 0, weight_in), ("out", 2, weight_out)):
+            dashes = {"stroke-dasharray": "5 4" if weight < 0 else "none"}
+            parts[f"{side}_{name}"] = panel.line([1, end], [y, 2]) | dashes
+            middle, above = 0.6 + 0.4 * end, y + 0.4 * (2 - y) + (0.14 if y >= 2 else -0.4)
+            parts[f"{side}_of_{name}"] = panel.words(middle, above, number(weight, 1))
+        parts[f"unit_{name}"] = panel.dot(1, y)
+        parts[f"letter_{name}"] = panel.words(1, y - 0.08, name)
+        parts[f"bias_of_{name}"] = panel.words(1, y + 0.36, number(bias, 1))
+    return parts

@@ -16,7 +16,7 @@ from symvi.book import interactive, mode_seeking
 from symvi.information.pairwise import pairwise_bounds
 
 PAIR = symvi.MLP([1, 2, 1], activation="relu", bias=False, fixed_output=1.0)
-FIGURES = {"two_units": interactive.two_units, "downhill": interactive.downhill}
+FIGURES = {f.__name__: f for f in (interactive.two_units, interactive.downhill, interactive.copies)}
 
 
 def pair(separation: float):
@@ -94,6 +94,35 @@ def test_the_map_is_shaded_where_it_is_low():
     assert outline == "M44.0 102.0h143.0v80.3h-143.0zM258.5 102.0h71.5v80.3h-71.5z"
 
 
+def test_the_buttons_reach_all_copies_of_one_function():
+    figure = interactive.copies()
+    net = symvi.MLP([1, 3, 1], "tanh", signed=True)
+    x = np.linspace(-3, 3, 7)[:, None]
+    seen, new = {}, [()]
+    while new:
+        found = {figure.at(*pressed)["copy"]: pressed for pressed in new}
+        found = {copy: pressed for copy, pressed in found.items() if copy not in seen}
+        seen |= found
+        new = [(*pressed, button) for pressed in found.values() for button in figure.buttons]
+    assert {int(copy) for copy in seen} == set(range(1, net.symmetry.order + 1))
+    weights = []
+    for pressed in seen.values():
+        shown = {k: float(v.replace("−", "-")) for k, v in figure.at(*pressed).items()}
+        w_in, bias, w_out = ([shown[f"{n}_{i}"] for i in (1, 2, 3)] for n in ("in", "bias", "out"))
+        w = {"W1": [w_in], "b1": bias, "W2": np.array(w_out)[:, None], "b2": [0.0]}
+        outputs = net.apply({k: jnp.asarray(v) for k, v in w.items()}, x)
+        weights.append((*w_in, *bias, *w_out))
+        assert np.allclose(outputs, weights_applied(weights[0], x), atol=1e-5)
+        assert abs(shown["distance"] - math.dist(weights[0], weights[-1])) < 0.006
+        assert shown["change"] == 0
+    assert len(set(weights)) == 48
+
+
+def weights_applied(weights, x):
+    w_in, bias, w_out = np.split(np.array(weights), 3)
+    return np.tanh(x * w_in + bias) @ w_out[:, None]
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_whole_without_the_script(name):
     html = FIGURES[name]()._repr_html_()
@@ -130,6 +159,8 @@ def test_in_print_a_figure_is_its_sentence():
         (lambda: interactive.downhill(mean=9), "mean: expected a number from -1 to 8"),
         (lambda: interactive.downhill(sd=0), "sd: expected a number from 0.4 to 4.4"),
         (lambda: interactive.two_units().at(separation=math.nan), "separation: expected"),
+        (lambda: interactive.copies().at("flip_4"), "button: expected one of 'swap_1', 'swap_2'"),
+        (lambda: interactive.two_units().at("flip_1"), "button: expected one of"),
         (lambda: interactive.two_units().at(alpha=1), "alpha: expected one of the sliders sep"),
     ],
 )

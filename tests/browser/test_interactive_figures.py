@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from symvi.book import interactive
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-FIGURES = {"two_units": interactive.two_units, "downhill": interactive.downhill}
+FIGURES = {f.__name__: f for f in (interactive.two_units, interactive.downhill, interactive.copies)}
 SETTINGS = [
     ("two_units", {"separation": delta, "num_permutations": k})
     for delta, k in ((0, 2), (0.05, 64), (0.85, 3), (1.5, 20), (3.35, 7), (6, 64))
@@ -90,10 +90,30 @@ def test_the_browser_computes_what_python_computes(opened, name, settings):
     assert shown(page) == expected_of(figure, settings, page)
     sentence = page.locator("[aria-live]").inner_text()
     assert sentence == figure.sentence.format(**figure.at(**settings))
-    scene = figure.draw({s.name: s.value for s in figure.sliders} | settings)
+    check_parts(page, figure.scene(**settings))
+
+
+def check_parts(page, scene) -> None:
+    """All parts of the picture are where Python puts them."""
     for part in page.locator("[data-part]").all():
         for attribute, value in scene.parts[part.get_attribute("data-part")].items():
-            assert same_place(part.get_attribute(attribute), value)
+            if attribute == "text":
+                assert part.text_content() == value
+            else:
+                assert same_place(part.get_attribute(attribute), value)
+
+
+def test_buttons_do_what_python_does(opened):
+    page, figure, pressed = opened("copies"), interactive.copies(), []
+    for name in ("swap_1", "flip_1", "swap_2", "flip_3", "flip_2", "swap_1", "flip_1", "flip_1"):
+        page.get_by_role("button", name=figure.buttons[name], exact=True).click()
+        pressed.append(name)
+        assert shown(page) == {n: figure.at(*pressed)[n] for n in shown(page)}
+        check_parts(page, figure.scene(*pressed))
+    sentence = page.locator("[aria-live]").inner_text()
+    assert sentence == figure.sentence.format(**figure.at(*pressed))
+    page.get_by_role("button", name="start afresh").click()
+    check_parts(page, figure.scene())
 
 
 def same_place(first: str, second: str) -> bool:
@@ -120,6 +140,13 @@ def test_each_control_moves_by_keyboard(opened, name):
         after = page.locator("[data-part]").evaluate_all("parts => parts.map(p => p.outerHTML)")
         assert before != after
         page.keyboard.press("Tab")
+    for name, label in figure.buttons.items():
+        control = page.get_by_role("button", name=label, exact=True)
+        assert control.evaluate("control => control === document.activeElement")
+        page.keyboard.press("Enter")
+        check_parts(page, figure.scene(name))
+        page.keyboard.press("Tab")
+        page.locator("button[name=afresh]").evaluate("button => button.click()")
 
 
 def test_a_unit_is_dragged(opened):
