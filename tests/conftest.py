@@ -17,15 +17,8 @@ install_import_hook(ANNOTATED, "array_types.checked")  # before symvi is importe
 jax.config.update("jax_enable_x64", True)
 
 
-# Rooms whose programs take longer to compile than to run. They are compiled without most
-# optimisations; the other rooms and the chapters run what a user runs.
-COMPILED_QUICKLY = ("information", "permanents", "vi")
-
-
 @pytest.fixture(scope="module", autouse=True)
-def compiled_for_this_file(request):
+def little_memory():
     """Compiled code is let go after each file: all of it would fill the memory."""
-    room = request.path.parent.name
-    jax.config.update("jax_disable_most_optimizations", room in COMPILED_QUICKLY)
     yield
     jax.clear_caches()
