@@ -534,7 +534,7 @@ def _downhill_panels() -> tuple[Panel, ...]:
     marks["start_dot"] = ("circle", f'r="7" {hollow}')
     marks["end_dot"] = ("circle", f'r="5" {_filled("mean field")}')
     return (
-        Panel("landscape", "Standard deviation (s); darker: lower KL", (-1, 8), (0.4, 4.4),
+        Panel("landscape", "Standard deviation (s); stronger blue: lower KL", (-1, 8), (0.4, 4.4),
               "mean (s)", (0, 2, 4, 6, 8), (1, 2, 3, 4), marks, {"x": "mean", "y": "sd"}),
         Panel("densities", "Density along the line of the modes", (-4, 11), (0, 0.45),
               "t (s)", (-4, 0, 4, 8), (0, 0.2, 0.4), densities),
