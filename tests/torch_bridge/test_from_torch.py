@@ -342,6 +342,15 @@ ZOO = {
         (2, 3),
         {"a": 4},
     ),
+    "squeeze of one axis of two that have one entry": (
+        lambda: Net(
+            lambda s, x: s.b(F.relu(s.a(x)).unsqueeze(1).unsqueeze(-1).squeeze(-1).mean(1)),
+            a=lin(3, 4),
+            b=lin(4, 2),
+        ),
+        (2, 3),
+        {"a": 4},
+    ),
     "buffer of two values": (
         lambda: Net(
             lambda s, x: s.b(F.relu(s.a(x)) * s.m),
