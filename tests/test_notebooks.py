@@ -87,6 +87,12 @@ class TestNotebook:
     def test_figures_have_alt_text(self, path):
         assert [cell["id"] for cell in code_cells(path) if lacks_alt_text(cell)] == []
 
+    def test_the_announcement_of_arviz_is_not_shown(self, path):
+        """ArviZ 0.23 prints one when it is first imported on a day, with the machine's paths."""
+        imports = [c for c in code_cells(path) if re.search(r"^import arviz", source(c), re.M)]
+        tags = [cell["metadata"].get("tags", []) for cell in imports]
+        assert all("remove-stderr" in one for one in tags)
+
     def test_says_that_it_is_python(self, path):
         """Without these, `jupyter nbconvert --to script` writes a .txt."""
         language = load(path)["metadata"]["language_info"]
