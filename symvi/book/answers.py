@@ -83,7 +83,9 @@ def check(exercise: str, answer) -> Verdict:
     return Verdict(False, f"{exercise}: not yet; {count}.")
 
 
-def store(exercise: str, answer, *, tolerance: float, inputs=None, path: Path = ANSWERS) -> None:
+def store(
+    exercise: str, answer, *, tolerance: float, inputs=None, path: Path | None = None
+) -> None:
     """Keep the fingerprint of an answer, for :func:`check`. For whoever writes an exercise.
 
     Parameters
@@ -96,12 +98,15 @@ def store(exercise: str, answer, *, tolerance: float, inputs=None, path: Path = 
         How far from it a number may be, absolute. Answers beyond 1.5 tolerances are never accepted.
     inputs : list, optional
         What a function is tried on, one argument each: numbers or nested lists of them.
+    path : Path, optional
+        The file; the one beside this module if not given.
 
     Raises
     ------
     ValueError
         A tolerance that is not positive, or an answer that is not made of finite numbers.
     """
+    path = ANSWERS if path is None else path
     tolerance = positive_number("tolerance", tolerance)
     numbers = _numbers(exercise, answer, inputs)
     prints = [_print(exercise, place, _bucket(v, tolerance)) for place, v in enumerate(numbers)]
