@@ -42,6 +42,7 @@ def keep(path: Path, notebook, found: dict[int, list]) -> None:
     """Put a notebook with its outputs into the cache, if all cells have run."""
     from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
+    from sqlalchemy.exc import SQLAlchemyError
 
     executed = nbformat.from_dict(notebook)
     code = [
@@ -57,6 +58,10 @@ def keep(path: Path, notebook, found: dict[int, list]) -> None:
         cell.outputs = found[number] or []
         cell.execution_count = count
     bundle = CacheBundleIn(executed, str(path))
-    get_cache(str(CACHE)).cache_notebook_bundle(
-        bundle, check_validity=False, overwrite=True
-    )
+    cache = get_cache(str(CACHE))
+    try:
+        cache.cache_notebook_bundle(
+            bundle, check_validity=False, overwrite=True
+        )
+    except SQLAlchemyError:  # two processes at once: the page runs it again
+        return
