@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from symvi.book import interactive
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 FIGURES = {f.__name__: f for f in (interactive.two_units, interactive.downhill, interactive.copies)}
 SETTINGS = [
     ("two_units", {"separation": delta, "num_permutations": k})
@@ -27,18 +23,6 @@ SETTINGS = [
         (2, 2, -1, 3),
     )
 ]
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from symvi.book import ledger
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CLAIMS = Path(__file__).resolve().parents[2] / "book" / "claims"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 def opened(browser, **options):

@@ -9,28 +9,17 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 SITE = Path(__file__).resolve().parents[2] / "_build" / "html"
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 PAGES = sorted(
     p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if "_static" not in p.parts
 )
 
-pytestmark = [
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="Chromium is missing: install chromium, or name it in $CHROMIUM"
-    ),
-    pytest.mark.skipif(not PAGES, reason="there is no built book: run make book"),
-]
+pytestmark = pytest.mark.skipif(not PAGES, reason="there is no built book: run make book")
 
 FORMULAS = r"""() => ({
   unrendered: [...document.querySelectorAll('.math')]
@@ -62,17 +51,6 @@ def base():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -5,39 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from gaussians import NETS, naive_log_q, posterior
 
 import symvi
 from symvi.posteriors import log_unit_densities
-
-NETS = {
-    "plain": symvi.MLP([1, 4, 1], "relu"),
-    "signed": symvi.MLP([1, 3, 1], "tanh", signed=True),
-    "deep": symvi.MLP([1, 2, 3, 1], "relu"),
-    "deep signed": symvi.MLP([1, 2, 2, 1], "tanh", signed=True),
-    "with noise": symvi.BNN(symvi.MLP([1, 3, 1], "relu"), symvi.Gaussian()),
-}
-
-
-def posterior(net, seed=0, spread=1.0, scale=0.4):
-    loc = net.init(jax.random.key(seed))
-    keys = jax.random.split(jax.random.key(seed + 1), len(loc))
-    return symvi.MeanField(
-        jax.tree.map(lambda m: spread * m, loc),
-        {
-            n: scale * jnp.exp(0.3 * jax.random.normal(k, v.shape))
-            for (n, v), k in zip(loc.items(), keys, strict=True)
-        },
-        net.symmetry,
-    )
-
-
-def naive_log_q(q, w):
-    return sum(
-        scipy.stats.norm.logpdf(
-            np.asarray(w[k]), np.asarray(q.loc[k]), np.asarray(q.scale[k])
-        ).sum()
-        for k in q.loc
-    )
 
 
 def test_mean_field_equals_scipy():
