@@ -59,7 +59,9 @@ class TestStaleCache:
     def test_unchanged_inputs_keep_the_cache(self, stale_cache, project):
         stale_cache.drop_stale_cache(project, project / "_build")
         fill(project)
-        for name in ("symvi/vi.pyc", "book/results/.mnist.json-1.tmp", "README.md"):
+        ruff = "book/reproduce/.ruff_cache"
+        (project / ruff).mkdir(parents=True)
+        for name in ("symvi/vi.pyc", "book/results/.mnist.json-1.tmp", "README.md", f"{ruff}/1"):
             (project / name).write_text("text", encoding="utf-8")
         assert stale_cache.drop_stale_cache(project, project / "_build") is False
         assert (project / "_build" / ".jupyter_cache").exists()

@@ -30,6 +30,7 @@ def inputs(root: Path, places=READ) -> list[Path]:
     for place in places:
         path = root / place
         found += [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    found = [path for path in found if ".ruff_cache" not in path.parts]
     return sorted(path for path in found if path.suffix not in NOT_READ)
 
 
