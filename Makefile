@@ -51,7 +51,7 @@ test: $(READY)
 # The same pages without solutions, for a course.
 student: $(READY)
 	$(BIN)/python -m symvi.book.student . _build/student
-	cd _build/student && ../../$(BIN)/jupyter-book build . -W -n --keep-going
+	$(KEEP_COMPILED) sh -c 'cd _build/student && ../../$(BIN)/jupyter-book build . -W -n --keep-going'
 	@echo "The book without solutions is in _build/student: its notebooks in book/, its pages in _build/html"
 
 # The built pages in headless Chromium, with the network blocked.

@@ -96,13 +96,18 @@ def one_of(name: str, value, options) -> None:
         raise expected(name, f"one of {listed}", described(value), "choose one of these")
 
 
-def seed_to_key(seed) -> jax.Array:
-    """A JAX key from an int seed >= 0; ValueError for anything else."""
+def as_seed(seed) -> int:
+    """`seed` as an int; ValueError unless it is a whole number >= 0."""
     number = as_scalar(seed)
     if not isinstance(number, int) or number < 0:
         remedy = "pass for example seed=0 (keys go to arguments named key)"
         raise expected("seed", "an int >= 0", described(seed), remedy)
-    return jax.random.key(number)
+    return number
+
+
+def seed_to_key(seed) -> jax.Array:
+    """A JAX key from an int seed >= 0; ValueError for anything else."""
+    return jax.random.key(as_seed(seed))
 
 
 def as_key(key, name: str = "key") -> jax.Array:

@@ -10,20 +10,12 @@ import jax
 import numpy as np
 
 from symvi.checks import arviz, as_key, as_numbers, described, expected
-from symvi.models import BNN
+from symvi.models import BNN, check_model
 
 if TYPE_CHECKING:
     from arviz import InferenceData
 
 NUM = 1000  # draws taken of a posterior where draws are asked for
-
-
-def check_model(bnn) -> BNN:
-    """`bnn` itself; ValueError unless it is a BNN (and not, for example, its network)."""
-    if not isinstance(bnn, BNN):
-        remedy = "write symvi.BNN(net, likelihood)"
-        raise expected("bnn", "a symvi.BNN", described(bnn), remedy)
-    return bnn
 
 
 def check_pairs(bnn: BNN, x, y) -> tuple:
@@ -199,7 +191,7 @@ def inference_data(bnn: BNN, draws, x, y) -> InferenceData:
         raise expected("draws", wanted, batch, "reshape the draws")
     if len(batch) == 1:
         draws = {name: value[None] for name, value in draws.items()}
-    terms = log_likelihoods(bnn, draws, x, y)
+    terms = map_draws(bnn, _pointwise, draws, x, y)
     finite = np.isfinite(terms)
     if not finite.all():
         got = f"{(~finite).any(axis=-1).sum()} of {finite[..., 0].size} draws with others"

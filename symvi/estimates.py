@@ -18,12 +18,12 @@ class _EstimateFields(NamedTuple):
 
 
 class Estimate(_EstimateFields):
-    """A number in nats with its standard error.
+    """A number with its standard error: in nats, unless what returns it names another unit.
 
     Parameters
     ----------
     value, std_error : float
-        Mean and Monte Carlo standard error, in nats. ``std_error`` is 0 for closed forms and
+        Mean and standard error, in the same unit. ``std_error`` is 0 for closed forms and
         infinite for a single draw.
     kind : str
         What the expectation of the estimator is: ``"exact"`` (the quantity itself), ``"lower"`` or
@@ -114,7 +114,7 @@ def mean_interval(differences, level: float = 0.95) -> Interval:
 def _as_float(name: str, value) -> float:
     number = as_scalar(value)
     if number is None:
-        raise expected(name, "a number", described(value), "pass a number in nats")
+        raise expected(name, "a number", described(value), "pass one number")
     return float(number)
 
 

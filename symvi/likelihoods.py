@@ -96,7 +96,7 @@ class Likelihood:
 
     def point_error(self, mean, y) -> Estimate:
         """How far the predictive mean ``(N, *event_shape)`` is from the data: here the root mean
-        squared error."""
+        squared error, in the unit of y, with its standard error over data."""
         square = np.square(np.asarray(mean) - np.asarray(y))
         square = square.reshape(len(square), -1).mean(axis=1)
         rmse = np.sqrt(square.mean())
@@ -150,8 +150,19 @@ def _check_support(y, support) -> None:
 
 @dataclass(frozen=True)
 class Gaussian(Likelihood):
-    """y = f(x) + N(0, scale^2). With ``scale=None`` it is inferred: log scale ~ N(0, 1), as
-    ``params["log_noise"]``."""
+    """y = f(x) + N(0, scale^2), independent over data and outputs.
+
+    Parameters
+    ----------
+    scale : float or None
+        The noise standard deviation, in the unit of y. With None it is inferred: log scale ~
+        N(0, 1), as ``params["log_noise"]``.
+
+    Raises
+    ------
+    ValueError
+        A scale that is not a positive finite number or None.
+    """
 
     scale: float | None = None
     calibration = "pit"

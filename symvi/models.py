@@ -24,10 +24,9 @@ class BNN:
 
     Parameters
     ----------
-    net : MLP, TorchNetwork or any object with ``init``, ``apply``, ``shapes``, ``symmetry`` and
-    ``widths``
-        Inputs have shape ``(N, widths[0])``, or ``(N, *input_shape)`` if the net has an
-        ``input_shape``.
+    net : MLP, TorchNetwork or another network
+        Any object with ``init``, ``apply``, ``shapes``, ``symmetry`` and ``widths``. Inputs have
+        shape ``(N, widths[0])``, or ``(N, *input_shape)`` if the net has an ``input_shape``.
     likelihood : Likelihood
         :class:`Gaussian`, :class:`Categorical` or your own subclass of :class:`Likelihood`.
     prior_scale : float or dict
@@ -193,11 +192,12 @@ class BNN:
         return x, self.likelihood.check(y, x.shape[0], self.net.widths[-1])
 
 
-def check_model(bnn) -> None:
-    """ValueError unless `bnn` is a :class:`BNN`."""
+def check_model(bnn) -> BNN:
+    """`bnn` itself; ValueError unless it is a :class:`BNN` (and not, for example, its network)."""
     if not isinstance(bnn, BNN):
-        remedy = "pass for example symvi.BNN(net, symvi.Gaussian())"
-        raise expected("bnn", "a BNN", described(bnn), remedy)
+        remedy = "write symvi.BNN(net, likelihood)"
+        raise expected("bnn", "a symvi.BNN", described(bnn), remedy)
+    return bnn
 
 
 def _check_network(net) -> None:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from symvi.checks import (
-    as_key,
     as_numbers,
     as_scalar,
     described,
@@ -17,6 +16,7 @@ from symvi.checks import (
     flag,
     is_finite,
     one_of,
+    required_key,
 )
 from symvi.symmetry import Symmetry, UnitGroup
 
@@ -118,9 +118,7 @@ class MLP:
 
         Raises ValueError unless `key` is one JAX key.
         """
-        if key is None:
-            raise expected("key", "one JAX key", None, "pass for example jax.random.key(0)")
-        key, params = as_key(key), {}
+        key, params = required_key(key), {}
         for index, (name, shape) in enumerate(self.shapes.items()):
             scale = shape[0] ** -0.5 if len(shape) == 2 else 0.1
             params[name] = scale * jax.random.normal(jax.random.fold_in(key, index), shape)

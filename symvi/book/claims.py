@@ -54,6 +54,7 @@ VERDICTS = {
     "not reproduced": "✗",
 }
 DEFAULT_TOLERANCE = 0.05
+Z_95 = 1.96  # standard errors on each side of a 95 % interval
 DIRECTIONS = {
     "exact": "",
     "lower": " (lower bound)",
@@ -257,9 +258,15 @@ def show(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def interval_of(value: Estimate) -> tuple[float, float] | None:
+    """The 95 % interval of an estimate; None for a closed form."""
+    half = Z_95 * value.std_error
+    return (value.value - half, value.value + half) if half else None
+
+
 def _show_estimate(value: Estimate) -> str:
-    half = 1.96 * value.std_error
-    interval = f" [{value.value - half:.4g}, {value.value + half:.4g}]" if half else ""
+    ends = interval_of(value)
+    interval = f" {show(ends)}" if ends else ""
     return f"{value.value:.4g}{interval}{DIRECTIONS[value.kind]}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from symvi.book.claims import VERDICTS, Claim, show
+from symvi.book.claims import VERDICTS, Claim, interval_of, show
 from symvi.book.names import readable
 from symvi.book.paper import MEANINGS, NUMBERS, PAPER_IDS
 from symvi.estimates import Estimate
@@ -18,7 +18,6 @@ KINDS = {False: "finding", True: "identity check"}
 SMALL = 30  # times smaller than the largest, a number is drawn on an axis of its own
 SHOWN = 4  # numbers of a claim that are not folded
 WIDTH, ROW, EDGE = 120, 12, 6  # of an interval plot, in pixels
-Z_95 = 1.96
 
 STYLE = """<style>
 .symvi-ledger { font-size: 0.85rem; }
@@ -270,8 +269,7 @@ def _intervals(name: str, found: dict) -> tuple[tuple[float, float], ...]:
 
 def _ends(value) -> tuple[float, float] | None:
     if isinstance(value, Estimate):
-        half = Z_95 * value.std_error
-        return (value.value - half, value.value + half) if half else None
+        return interval_of(value)
     return value if isinstance(value, tuple) else None
 
 

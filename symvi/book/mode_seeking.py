@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from scipy.optimize import brentq, minimize, root
 
-from symvi.checks import one_of, positive_int, seed_to_key
+from symvi.checks import expected, one_of, positive_int, positive_number, seed_to_key
 
 # The trapezoidal rule for an expectation over N(0, 1): spectrally accurate for softplus at this
 # spacing.
@@ -93,11 +93,7 @@ def optimum(alpha: float, *, start: str = "mode", coordinates: int = 1) -> Optim
     """
     one_of("start", start, ("mode", "midpoint"))
     positive_int("coordinates", coordinates)
-    if not (np.isscalar(alpha) and np.isfinite(alpha) and alpha > 0):
-        raise ValueError(
-            f"alpha: expected a positive number, got {alpha!r}; "
-            "pass the distance between the modes divided by s"
-        )
+    alpha = positive_number("alpha", alpha, example=5.0)
     if start == "midpoint":
         log_sigma = brentq(
             lambda a: float(_slope(np.array([alpha / 2, a]), alpha, coordinates)[1]),
@@ -167,10 +163,8 @@ def midpoint_threshold(coordinates: float) -> float:
         r >= 1; ``numpy.inf`` gives the limit, sigma = 1.
     """
     if not coordinates >= 1:
-        raise ValueError(
-            f"coordinates: expected a number >= 1, got {coordinates!r}; "
-            "count the coordinates in which the modes differ"
-        )
+        remedy = "count the coordinates in which the modes differ"
+        raise expected("coordinates", "a number >= 1", coordinates, remedy)
     if coordinates == 1:
         return float("inf")
     sigma = 1.0 if np.isinf(coordinates) else np.sqrt(coordinates / (coordinates - 1))
@@ -258,13 +252,8 @@ def monte_carlo(
     ):
         positive_int(name, value)
     if coordinates > dim:
-        raise ValueError(
-            f"coordinates: expected at most dim = {dim}, got {coordinates}; enlarge dim"
-        )
-    if not s > 0:
-        raise ValueError(
-            f"s: expected a positive standard deviation, got {s!r}; pass for example 1.0"
-        )
+        raise expected("coordinates", f"at most dim = {dim}", coordinates, "enlarge dim")
+    s = positive_number("s", s, example=1.0)
     alphas = jnp.asarray(alphas, float)
     u = jnp.where(jnp.arange(dim) < coordinates, coordinates**-0.5, 0.0)
     half = jnp.outer(alphas, u) * (0.5 if start == "midpoint" else 0.0)

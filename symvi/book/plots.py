@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from symvi.checks import expected, fraction
+from symvi.checks import expected, fraction, one_of
 
 # Okabe and Ito's colours; the first three differ most in lightness, all differ in line style too.
 COLOURS = {
@@ -49,8 +49,7 @@ def look(method: str) -> dict:
     ValueError
         A method without a look.
     """
-    if method not in METHODS:
-        raise expected("method", f"one of {', '.join(METHODS)}", repr(method), "check its name")
+    one_of("method", method, tuple(METHODS))
     colour, line, marker = METHODS[method]
     return {"color": COLOURS[colour], "linestyle": line, "marker": marker, "label": method}
 

@@ -12,8 +12,8 @@ import scipy.special
 from symvi.checks import expected
 from symvi.draws import (
     check_draws,
-    check_model,
     check_pairs,
+    joined,
     log_likelihoods,
     map_draws,
     network_outputs,
@@ -25,17 +25,13 @@ RESAMPLES = 100  # bootstrap samples for standard errors
 BINS = 10  # of confidence, for the calibration error
 
 
-def joined_draws(values: np.ndarray, tail: int) -> np.ndarray:
-    """`values` with all but the last `tail` axes joined: shape ``(num, ...)``."""
-    return values.reshape(-1, *values.shape[values.ndim - tail :])
-
-
 def held_out(bnn: BNN, draws, x, y) -> Estimate:
     """The mean log predictive density of `y`, log (1/S) sum_s p(y_i | x_i, w_s), in nats a point.
 
     std_error is over points. `draws` here and below: whatever :func:`symvi.draws.as_draws` takes.
     """
-    terms = joined_draws(log_likelihoods(bnn, draws, x, y), 1)
+    terms = log_likelihoods(bnn, draws, x, y)
+    terms = terms.reshape(-1, terms.shape[-1])  # all draws along one axis
     points = scipy.special.logsumexp(terms, axis=0) - np.log(len(terms))
     std_error = points.std(ddof=1) / np.sqrt(len(points)) if len(points) > 1 else np.inf
     return Estimate(float(points.mean()), float(std_error), "approximate")
@@ -43,9 +39,8 @@ def held_out(bnn: BNN, draws, x, y) -> Estimate:
 
 def mean_functions(bnn: BNN, draws, x) -> np.ndarray:
     """E[y | x, w] of every draw w, ``(num, N, *event)``: outputs, or class probabilities."""
-    means = map_draws(bnn, _mean, draws, check_model(bnn).check_inputs(x))
-    events = means.ndim - len(check_draws(bnn, draws)[1])
-    return joined_draws(means, events)
+    draws, _ = check_draws(bnn, draws)
+    return map_draws(bnn, _mean, joined(bnn, draws), bnn.check_inputs(x))
 
 
 def _mean(bnn, w, x):

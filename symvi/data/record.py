@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from symvi.checks import as_scalar, described, expected, fraction
+from symvi.checks import as_seed, expected, fraction
 
 
 class Dataset(NamedTuple):
@@ -41,10 +41,7 @@ class Dataset(NamedTuple):
 
 def generator(seed) -> np.random.Generator:
     """NumPy's generator for an int seed >= 0; ValueError for anything else."""
-    number = as_scalar(seed)
-    if not isinstance(number, int) or number < 0:
-        raise expected("seed", "an int >= 0", described(seed), "pass for example seed=0")
-    return np.random.default_rng(number)
+    return np.random.default_rng(as_seed(seed))
 
 
 def split(num: int, test_fraction, seed) -> tuple[np.ndarray, np.ndarray]:

@@ -123,9 +123,7 @@ class Symmetrized(dist.Distribution):
         """
         self._check_single()
         self.method.check(self.symmetry, "method")
-        if isinstance(value, dict):
-            self._check_named(value)
-        else:
+        if not isinstance(value, dict):
             value = self._unflatten(as_numbers("value", value))
 
         def one(params):
@@ -175,20 +173,6 @@ class Symmetrized(dist.Distribution):
             got = f"a batch of shape {batch} made by jax.vmap"
             remedy = "call the method inside jax.vmap: jax.vmap(lambda q: q.log_prob(w))(batch)"
             raise expected("Symmetrized", "one distribution", got, remedy)
-
-    def _check_named(self, params: dict) -> None:
-        """ValueError unless every parameter is there, shaped alike but for shared batch axes."""
-        batches = set()
-        for name, shape in zip(self.order, self.shapes, strict=True):
-            if name not in params:
-                wanted = f"the names {sorted(self.order)}"
-                raise expected("params", wanted, sorted(params), "pass one array for each")
-            got = jnp.shape(params[name])
-            batches.add(got[: max(0, len(got) - len(shape))])
-            if got[len(got) - len(shape) :] != shape or len(batches) > 1:
-                wanted = f"shape (*batch, *{shape}) with one batch for all parameters"
-                remedy = "pass one draw, or draws along the leading axes of all"
-                raise expected(f"params[{name!r}]", wanted, got, remedy)
 
     def _flatten(self, params: dict):
         columns = []

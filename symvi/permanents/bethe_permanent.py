@@ -18,6 +18,7 @@ from symvi.permanents.scaling import doubly_stochastic, scale_matrix
 DAMPING = 0.3  # share of the old messages that a round keeps
 BIG = 1e6  # log messages are kept within +-BIG: a message beyond it forces or forbids a pair
 WIDE_GAP = 0.1  # nats: a wider gap is worth a warning
+BALANCE_ROUNDS = 500  # of scaling at most, to make the final beliefs doubly stochastic
 
 
 class Bethe(NamedTuple):
@@ -43,7 +44,11 @@ class Bethe(NamedTuple):
 
 
 def bethe(
-    log_a, *, start=None, max_iter: int = 200, tolerance: float = 1e-4, balance: int = 500
+    log_a,
+    *,
+    start=None,
+    max_iter: int = 200,
+    tolerance: float = 1e-4,
 ) -> Bethe:
     """The Bethe permanent by sum-product message passing, in log space.
 
@@ -63,8 +68,6 @@ def bethe(
         Rounds of messages at most.
     tolerance : float
         Stop when the beliefs' row and column sums agree this well.
-    balance : int
-        Rounds of scaling at most that make the final beliefs doubly stochastic.
 
     Raises
     ------
@@ -87,7 +90,6 @@ def bethe(
         start,
         positive_int("max_iter", max_iter),
         positive_number("tolerance", tolerance),
-        positive_int("balance", balance),
     )
 
 
@@ -108,19 +110,18 @@ def log_permanent_bethe(log_a, **options) -> Float[Array, "*batch"]:
     return found.value
 
 
-@partial(jax.jit, static_argnames=("max_iter", "balance"))
+@partial(jax.jit, static_argnames="max_iter")
 def compiled_bethe(
     log_a: Float[Array, "*batch n n"],
     start: Float[Array, "*batch n n"] | None = None,
     max_iter: int = 200,
     tolerance=1e-4,
-    balance: int = 500,
 ) -> Bethe:
     """:func:`bethe` without its checks, compiled."""
     fixed = jax.lax.stop_gradient(log_a)
     if start is None:
         start = -jnp.broadcast_to(scale_matrix(fixed).column[..., None, :], log_a.shape)
-    solve = partial(_of_one_matrix, max_iter=max_iter, tolerance=tolerance, balance=balance)
+    solve = partial(_of_one_matrix, max_iter=max_iter, tolerance=tolerance)
     batch_axes = log_a.ndim - 2
     found = over_leading_axes(solve, batch_axes, fixed, jax.lax.stop_gradient(start))
     value = over_leading_axes(
@@ -130,14 +131,14 @@ def compiled_bethe(
 
 
 def _of_one_matrix(
-    log_a: Float[Array, "n n"], start: Float[Array, "n n"], max_iter, tolerance, balance
+    log_a: Float[Array, "n n"], start: Float[Array, "n n"], max_iter, tolerance
 ) -> Bethe:
     if len(log_a) == 1:
         return _of_one_entry(log_a, start)
     to_rows = _pass_messages(log_a, start, max_iter, tolerance)
     to_columns = _messages_to_columns(log_a, to_rows)
     log_b = jax.nn.log_sigmoid(log_a + to_rows + to_columns)
-    log_b = doubly_stochastic(log_b, log_a == -jnp.inf, balance)
+    log_b = doubly_stochastic(log_b, log_a == -jnp.inf, BALANCE_ROUNDS)
     log_not_b = log_sum_exp_of_others(log_b, 1)
     prices = log_sum_exp(log_a + to_columns, axis=0)
     impossible = has_zero_line(log_a)

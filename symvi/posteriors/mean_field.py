@@ -116,7 +116,7 @@ class MeanField:
 
     def unit_log_density(self, units, name: str | None = None) -> Float[Array, "n m"]:
         """log q_i(u_j) in nats for own unit vectors `units` ``(m, d)``: shape ``(n, m)``."""
-        loc, scale, _ = MeanField.unit_gaussians(self, name)
+        loc, scale, _ = self.unit_gaussians(name)
         units = as_units(units, loc.shape[1])
         return log_normal(units[None, :, :], loc[:, None, :], scale[:, None, :]).sum(-1)
 

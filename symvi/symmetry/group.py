@@ -23,6 +23,7 @@ from symvi.checks import (
     flag,
     positive_int,
     positive_number,
+    required_key,
 )
 from symvi.symmetry.axis import Axis
 from symvi.symmetry.element import Element
@@ -93,7 +94,7 @@ class Symmetry:
 
     def sample(self, key, num: int) -> Element:
         """`num` independent uniform elements, as one batch with leading axis ``(num,)``."""
-        key, num = _given_key(key), positive_int("num", num)
+        key, num = required_key(key), positive_int("num", num)
         perms, signs = {}, {}
         for index, group in enumerate(self.groups):
             k_perm, k_sign = jax.random.split(jax.random.fold_in(key, index))
@@ -437,10 +438,3 @@ def _columns_besides(axis: Axis, others: list, shape: tuple):
     for other in others:
         other.mark(free, False)
     return np.flatnonzero(axis.rows(free)[0])
-
-
-def _given_key(key):
-    """A key that was passed; None is no key here."""
-    if key is None:
-        raise expected("key", "one JAX key", None, "pass for example jax.random.key(0)")
-    return as_key(key)

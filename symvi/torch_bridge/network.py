@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symvi.checks import as_key, as_numbers, described, expected, needs
+from symvi.checks import as_numbers, described, expected, needs, required_key
 from symvi.symmetry import Symmetry
 
 WAY_ROUND = (
@@ -114,9 +114,7 @@ class TorchNetwork:
         N(0, 1 / fan-in) for matrices and kernels, N(0, 1) times 0.1 for vectors, exp of that for
         scales of a norm. Raises ValueError unless `key` is one JAX key.
         """
-        if key is None:
-            raise expected("key", "one JAX key", None, "pass for example jax.random.key(0)")
-        key, noise = as_key(key), {}
+        key, noise = required_key(key), {}
         for index, (name, shape) in enumerate(self.shapes.items()):
             noise[name] = jax.random.normal(jax.random.fold_in(key, index), shape)
         return self._from_noise(noise)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import numpy as np
 
-from symvi.checks import as_key, positive_int
+from symvi.checks import arviz, as_key, positive_int
 from symvi.draws import inference_data
 from symvi.estimates import Estimate
 from symvi.information.method import Method
@@ -143,15 +143,13 @@ class Fit:
             ``az.plot_ppc``, ``az.loo`` and ``az.compare``. These trust the draws: what a posterior
             misses, they miss.
         """
-        import arviz as az
-
         x, y = self.bnn.check_data(x, y)
         num = positive_int("num", num)
         k_weights, k_data = jax.random.split(as_key(key))
         draws = self.posterior.sample(k_weights, num)
         data = inference_data(self.bnn, draws, x, y)
         simulated = _simulated(self.bnn, draws, jax.random.split(k_data, num), x)
-        data.extend(az.from_dict(posterior_predictive={"y": np.asarray(simulated)[None]}))
+        data.extend(arviz().from_dict(posterior_predictive={"y": np.asarray(simulated)[None]}))
         return data
 
     def save(self, path) -> None:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from symvi.checks import expected
 from symvi.information.method import Method
 from symvi.information.pairwise import pairwise_bounds
 from symvi.models import BNN
@@ -164,9 +163,6 @@ def batch_rows(num_data: int, batch_size: int | None, steps: int, seed: int):
     """
     if batch_size is None:
         return np.zeros((steps, 0), int)
-    if batch_size > num_data:
-        remedy = "pass None for all data"
-        raise expected("batch_size", f"at most N = {num_data}", batch_size, remedy)
     rng = np.random.default_rng(seed)
     per_epoch = num_data // batch_size
     epochs = []

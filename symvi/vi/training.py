@@ -117,12 +117,13 @@ def fit(
     ----------
     bnn : BNN
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
-    symmetrize : None, "exact", "infonce", "guided", "pairwise" or "bethe", or an object of
-    :mod:`symvi.information`
-        What is maximised: L, L_G (small groups), or L plus a bound of I(g; w): the paper's with K =
-        `num_permutations` ("infonce"; Gelberg et al. 2024, Theorem 4.3), guided permutations
-        (gradient through the importance weights, not through their proposal), the pairwise bound
-        (no sampling), or the Bethe permanent of each draw (one hidden layer).
+    symmetrize : None, str or Method
+        None, "exact", "infonce", "guided", "pairwise", "bethe", or an object of
+        :mod:`symvi.information`. What is maximised: L, L_G (small groups), or L plus a bound of
+        I(g; w): the paper's with K = `num_permutations` ("infonce"; Gelberg et al. 2024, Theorem
+        4.3), guided permutations (gradient through the importance weights, not through their
+        proposal), the pairwise bound (no sampling), or the Bethe permanent of each draw (one hidden
+        layer).
     steps, restarts, num_samples : int
         Adam steps, independent starts, weight draws a step.
     batch_size : int or None
@@ -216,6 +217,9 @@ def _checked(bnn, x, y, *, symmetrize, num_permutations, init, checkpoint, seed,
         wanted = f"a divisor of steps = {plan.steps}"
         remedy = f"pass for example {max(1, plan.steps // CHUNKS)}"
         raise expected("monitor_every", wanted, plan.monitor_every, remedy)
+    if plan.batch_size is not None and plan.batch_size > len(x):
+        remedy = "pass None for all data"
+        raise expected("batch_size", f"at most N = {len(x)}", plan.batch_size, remedy)
     if method.name is not None:
         warn_if_trivial(bnn.symmetry, stacklevel=4)
     return plan

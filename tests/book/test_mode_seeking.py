@@ -175,8 +175,8 @@ def test_monte_carlo_with_the_displacement_spread_over_all_coordinates():
             lambda: ms.optimum(3.0, start="left"),
             "start: expected one of 'mode', 'midpoint', got 'left'",
         ),
-        (lambda: ms.optimum(0.0), "alpha: expected a positive number, got 0.0"),
-        (lambda: ms.optimum(float("nan")), "alpha: expected a positive number, got nan"),
+        (lambda: ms.optimum(0.0), "alpha: expected a positive finite number, got 0.0"),
+        (lambda: ms.optimum(float("nan")), "alpha: expected a positive finite number, got nan"),
         (
             lambda: ms.optimum(3.0, coordinates=0),
             "coordinates: expected a whole number >= 1, got 0",
@@ -184,7 +184,7 @@ def test_monte_carlo_with_the_displacement_spread_over_all_coordinates():
         (lambda: ms.midpoint_threshold(0.5), "coordinates: expected a number >= 1, got 0.5"),
         (
             lambda: ms.monte_carlo([3.0], s=0.0),
-            "s: expected a positive standard deviation, got 0.0",
+            "s: expected a positive finite number, got 0.0",
         ),
         (
             lambda: ms.monte_carlo([3.0], dim=2, coordinates=3),

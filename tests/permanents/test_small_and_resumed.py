@@ -78,7 +78,10 @@ def test_what_is_no_array_is_refused(function, value):
     [
         (lambda: log_permanent(jnp.ones((2, 2), complex)), "log_a: expected an array of numbers"),
         (lambda: bethe(MATRIX, tolerance=0), "tolerance: expected a positive finite number, got 0"),
-        (lambda: log_permanent_bethe(MATRIX, balance=-1), "balance: expected a whole number >= 1"),
+        (
+            lambda: log_permanent_bethe(MATRIX, max_iter=-1),
+            "max_iter: expected a whole number >= 1",
+        ),
         (lambda: bethe(MATRIX, start="x"), "start: expected an array of numbers"),
         (lambda: sinkhorn(MATRIX, max_iter=1.5), "max_iter: expected a whole number >= 1"),
         (lambda: sinkhorn(MATRIX, tolerance=-1), "tolerance: expected a positive finite number"),

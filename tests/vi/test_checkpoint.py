@@ -192,6 +192,14 @@ def test_what_differs_is_named(finished, x, other, differs):
         fit(MODEL, x, Y, checkpoint=finished, **{**SETTINGS, **other})
 
 
+def test_a_bad_batch_size_leaves_no_file(tmp_path):
+    """It would refuse the corrected call, as one of another batch size."""
+    path = tmp_path / "fit.npz"
+    with pytest.raises(ValueError, match=f"batch_size: expected at most N = {len(X)}"):
+        fit(MODEL, X, Y, checkpoint=path, **{**SETTINGS, "batch_size": len(X) + 1})
+    assert not path.exists()
+
+
 def test_another_model_is_named(finished):
     relu = BNN(MLP([2, 4, 3], "relu"), Categorical())
     with pytest.raises(ValueError, match="got one with another model; delete"):

@@ -127,7 +127,7 @@ def test_bad_arguments_of_elbo(arguments):
     ("call", "match"),
     [
         (lambda: elbo(TINY, {"W1": 1.0}, X, Y), "q: expected a MeanField"),
-        (lambda: elbo("model", start(TINY), X, Y), "bnn: expected a BNN, got 'model'"),
+        (lambda: elbo("model", start(TINY), X, Y), "bnn: expected a symvi.BNN, got 'model'"),
         (lambda: elbo(TINY, start(TANH), X, Y), r"q\[.*\]: expected shape"),
         (lambda: elbo(TINY, start(TINY), X, Y, key=3), "key: expected one JAX key, got 3"),
         (lambda: elbo(TINY, start(TINY), X, None), "y: expected an array of numbers"),

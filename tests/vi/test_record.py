@@ -239,7 +239,7 @@ def test_files_that_are_no_fit(classes, tmp_path):
         (lambda f: f.sample("key"), "key: expected one JAX key"),
         (lambda f: f.to_inference_data(X, None), "y: expected an array of numbers"),
         (lambda f: f.save(3), "path: expected a path, got 3"),
-        (lambda f: predict("bnn", f, X), "bnn: expected a BNN"),
+        (lambda f: predict("bnn", f, X), "bnn: expected a symvi.BNN"),
         (lambda f: predict(f.bnn, {}, X), "q: expected a MeanField"),
     ],
 )
