@@ -19,7 +19,9 @@ CITATION = yaml.load((ROOT / "CITATION.cff").read_text(encoding="utf-8"), yaml.B
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 # The official schema, as cffconvert 2.0.0 brings it (CC BY 4.0, doi:10.5281/zenodo.5171937, by
 # Druskat, Spaaks and the contributors of the Citation File Format).
-SCHEMA = json.loads((ROOT / "tests" / "citation-file-format-1.2.0.json").read_text("utf-8"))
+SCHEMA = json.loads(
+    (ROOT / "tests" / "citation-file-format-1.2.0.json").read_text(encoding="utf-8")
+)
 
 
 def check(citation: dict) -> None:
