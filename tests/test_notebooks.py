@@ -16,7 +16,8 @@ BOOK = ROOT / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]-*.ipynb"))
 APPENDICES = sorted(BOOK.glob("appendix-*.ipynb"))  # their claims count as a chapter's do
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))
-COUNTED = [*CHAPTERS, *APPENDICES, BOOK / "cost.ipynb"]  # whose numbers go through a Chapter
+# whose numbers go through a Chapter
+COUNTED = [*CHAPTERS, *APPENDICES, BOOK / "cost.ipynb", BOOK / "your-own-data.ipynb"]
 SKIPPING_TAGS = {
     "skip-execution",
     "nbval-skip",
