@@ -1,4 +1,5 @@
-"""Sphinx extension: the built site needs no network; docstrings may write |G|; proofs fold.
+"""Sphinx extension: the built site needs no network and is light; docstrings may write |G|; proofs
+fold.
 
 MathJax is copied into the site from the PyPI package django-static-mathjax, and the scripts of
 sphinx-thebe (live code cells from a CDN, which this book does not use) are kept out of the pages.
@@ -12,18 +13,25 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
+from PIL import Image
 from sphinx_proof.nodes import proof_node
 
-# What tex-mml-chtml.js fetches on demand: TeX packages, fonts, and what its menu and screen-reader
-# support ask for.
+# The parts that _config.yml loads, the fonts, and the TeX packages that a formula may ask for. Not
+# its menu, which is as large as the rest; what screen readers read (assistive-mml) is there.
 MATHJAX_PARTS = (
-    "tex-mml-chtml.js",
-    "input/tex",
-    "output/chtml/fonts/woff-v2",
-    "a11y",
-    "ui",
-    "sre/mathmaps/en.json",
-    "sre/mathmaps/base.json",
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+    "output/chtml/fonts",
+    "a11y/assistive-mml.js",
+)
+
+# A script of 1.5 MB for icons that the icon fonts draw already, and a font that no page uses.
+UNUSED = re.compile(
+    r'<script src="[^"]*/fontawesome/[^"]*"></script>\s*'
+    r'|<link rel="preload"[^>]*/fa-regular-[^>]*>\s*'
 )
 
 
@@ -40,6 +48,28 @@ def copy_mathjax(app, exception) -> None:
         else:
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(here, there)
+
+
+def drop_unused(app, exception) -> None:
+    """Take out of the pages what the theme loads and nobody needs."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(UNUSED.sub("", text), encoding="utf-8")
+
+
+def shrink_figures(app, exception) -> None:
+    """Store figures with a palette of 256 colours: a third of the bytes, to the eye the same."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for file in (Path(app.outdir) / "_images").glob("*.png"):
+        with Image.open(file) as image:
+            if image.mode == "P":
+                continue
+            white = Image.new("RGBA", image.size, "white")
+            opaque = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        opaque.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def drop_thebe(app, config) -> None:
@@ -82,6 +112,8 @@ def title_folded_proofs(app, doctree) -> None:
 def setup(app) -> dict:
     app.connect("config-inited", drop_thebe)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", drop_unused)
+    app.connect("build-finished", shrink_figures)
     app.connect("doctree-read", title_folded_proofs)
     app.connect("autodoc-process-docstring", escape_bars)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
