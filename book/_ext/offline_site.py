@@ -13,6 +13,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
+from fontTools.subset import Subsetter
+from fontTools.ttLib import TTFont
 from PIL import Image
 from sphinx_proof.nodes import proof_node
 
@@ -28,11 +30,14 @@ MATHJAX_PARTS = (
     "a11y/assistive-mml.js",
 )
 
-# A script of 1.5 MB for icons that the icon fonts draw already, and a font that no page uses.
+# A script of 1.5 MB for icons that the icon fonts draw already, and fonts fetched ahead.
 UNUSED = re.compile(
-    r'<script src="[^"]*/fontawesome/[^"]*"></script>\s*'
-    r'|<link rel="preload"[^>]*/fa-regular-[^>]*>\s*'
+    r'<script src="[^"]*/fontawesome/[^"]*"></script>\s*|<link[^>]*/webfonts/[^>]*>\s*'
 )
+# In the icons' style sheet: an icon's character, and the fonts of the form that is not cut down.
+ICON = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"\\(\w+)"\}')
+WOFF2 = re.compile(r'url\([^)]*\.woff2\) format\("woff2"\),?')
+ICON_CHARACTER = re.compile(r"[\ue000-\uf8ff]|\\[ef][0-9a-f]{3}\b")
 
 
 def copy_mathjax(app, exception) -> None:
@@ -57,6 +62,35 @@ def drop_unused(app, exception) -> None:
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         page.write_text(UNUSED.sub("", text), encoding="utf-8")
+
+
+def shrink_icons(app, exception) -> None:
+    """Keep of the icon fonts, 0.4 MB with their style sheet, what the pages and their style use."""
+    if exception is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    [vendor] = (static / "vendor" / "fontawesome").iterdir()
+    pages = Path(app.outdir).rglob("*.html")
+    used = {name for page in pages for name in re.findall(r"\bfa-[\w-]+", page.read_text("utf-8"))}
+    characters = set()
+    for sheet in (*static.glob("*.css"), *static.glob("styles/*.css")):
+        for found in ICON_CHARACTER.findall(sheet.read_text("utf-8")):
+            characters.add(int(found[1:], 16) if found[0] == "\\" else ord(found))
+
+    def keep(rule: re.Match) -> str:
+        if used.isdisjoint(re.findall(r"fa-[\w-]+", rule[0])):
+            return ""
+        characters.add(int(rule[1], 16))
+        return rule[0]
+
+    icons = vendor / "css" / "all.min.css"
+    icons.write_text(WOFF2.sub("", ICON.sub(keep, icons.read_text("utf-8"))), encoding="utf-8")
+    for file in (vendor / "webfonts").glob("*.ttf"):
+        with TTFont(file) as font:
+            subsetter = Subsetter()
+            subsetter.populate(unicodes=characters)
+            subsetter.subset(font)
+            font.save(file)
 
 
 def shrink_figures(app, exception) -> None:
@@ -113,6 +147,7 @@ def setup(app) -> dict:
     app.connect("config-inited", drop_thebe)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", drop_unused)
+    app.connect("build-finished", shrink_icons)
     app.connect("build-finished", shrink_figures)
     app.connect("doctree-read", title_folded_proofs)
     app.connect("autodoc-process-docstring", escape_bars)

@@ -1,12 +1,16 @@
-"""Every link of the built book to itself leads to a page that exists and to a place on it."""
+"""The files of the built book fit together: its links lead to pages and places that exist, and its
+icons are in the icon fonts, which hold no others.
+"""
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+from fontTools.ttLib import TTFont
 
 SITE = Path(__file__).resolve().parents[2] / "_build" / "html"
 PAGES = sorted(
@@ -60,3 +64,25 @@ def test_a_broken_link_is_found(tmp_path):
         ("a.html", "a.html#there"),
         ("a.html", "gone.png"),
     ]
+
+
+def test_every_icon_of_the_pages_is_in_a_font():
+    [icons] = (SITE / "_static" / "vendor" / "fontawesome").iterdir()
+    sheet = (icons / "css" / "all.min.css").read_text(encoding="utf-8")
+    assert len(sheet) < 30_000
+    drawn = set()
+    for file in (icons / "webfonts").glob("*.ttf"):
+        with TTFont(file) as font:
+            drawn |= set(font.getBestCmap())
+    assert len(drawn) < 100
+    text = "".join((SITE / name).read_text(encoding="utf-8") for name in PAGES)
+    named = {
+        name
+        for classes in re.findall(r'<i class="([^"]*)"', text)
+        for name in classes.split()
+        if name.startswith("fa-") and name not in ("fa-solid", "fa-brands", "fa-regular", "fa-lg")
+    }
+    for name in named:
+        rule = re.search(rf'\.{name}:before(?:,[^{{]*)?{{content:"\\(\w+)"', sheet)
+        assert rule is not None, name
+        assert int(rule[1], 16) in drawn, name
