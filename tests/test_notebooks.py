@@ -16,6 +16,7 @@ BOOK = ROOT / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]-*.ipynb"))
 APPENDICES = sorted(BOOK.glob("appendix-*.ipynb"))  # their claims count as a chapter's do
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb"))
+COUNTED = [*CHAPTERS, *APPENDICES, BOOK / "cost.ipynb"]  # whose numbers go through a Chapter
 SKIPPING_TAGS = {
     "skip-execution",
     "nbval-skip",
@@ -171,9 +172,7 @@ def may_fail(claim: ast.Call) -> bool:
     return not (isinstance(given, ast.Constant) and given.value is True)
 
 
-@pytest.mark.parametrize(
-    "path", [*CHAPTERS, *APPENDICES, BOOK / "cost.ipynb"], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", COUNTED, ids=lambda p: p.stem)
 def test_a_chapter_keeps_one_record(path):
     """Its numbers and claims go through one Chapter of its name, opened first and closed last."""
     _, first, *_, last = [ast.parse(source(cell)) for cell in code_cells(path)]
@@ -186,6 +185,16 @@ def test_a_chapter_keeps_one_record(path):
         owners = {ast.unparse(call.func) for call in calls(whole, name)}
         assert owners <= {f"chapter.{name}", "plt.close"}
     assert calls(whole, "glue") == []
+
+
+@pytest.mark.parametrize("path", COUNTED, ids=lambda p: p.stem)
+def test_a_chapter_states_its_time_and_memory(path):
+    """In its first cell, as measured by its own run."""
+    number = re.match(r"[0-9]+", path.stem)
+    prefix = f"ch{int(number[0])}" if number else path.stem.replace("-", "_")
+    time, memory = f"{prefix}_run_time", f"{prefix}_peak_memory"
+    stated = rf"{{glue:text}}`{time}(:\.0f)?` s and {{glue:text}}`{memory}:\.1f` GB on two cores\."
+    assert re.search(stated, source(load(path)["cells"][0]))
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)

@@ -101,11 +101,6 @@ class TestRequirements:
         assert EXTRAS["all"] == [f"symvi[{','.join(name for name in EXTRAS if name != 'all')}]"]
         assert set(BROUGHT) == set(EXTRAS) - {"all"}
 
-    def test_the_version_is_the_same_everywhere(self):
-        citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-        assert symvi.__version__ == PROJECT["version"]
-        assert f"\nversion: {symvi.__version__}\n" in citation
-
 
 def test_the_address_stands_in_one_place():
     """Whoever hosts the book changes one line; buttons and links follow it. The first cell of the

@@ -1,4 +1,4 @@
-"""The record of a chapter while it runs: numbers for its text, claims for the ledger, its time."""
+"""The record of a chapter while it runs: numbers for its text, claims for the ledger, its cost."""
 
 from __future__ import annotations
 
@@ -139,11 +139,25 @@ class Chapter:
             raise AssertionError(f"an asserted claim does not hold. {made!r}")
 
     def close(self) -> None:
-        """End the chapter: note its ``run_time`` in seconds, to the nearest 5."""
+        """End the chapter: note its ``run_time`` in seconds, to the nearest 5, and the
+        ``peak_memory`` of this process in GB (not on Windows, where nothing tells it)."""
         passed = time.perf_counter() - self._started
         self.note("run_time", ROUNDED_TO * max(1, round(passed / ROUNDED_TO)))
+        peak = _peak_memory()
+        if peak is not None:
+            self.note("peak_memory", peak)
         if _Open.chapter is self:
             _Open.chapter = None
+
+
+def _peak_memory() -> float | None:
+    """The most memory that this process has held so far, in GB of 10^9 bytes."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 class _Open:

@@ -59,7 +59,7 @@ def write_student_edition(source: Path, target: Path) -> list[Path]:
     Parameters
     ----------
     source : Path
-        The book's root, with ``_config.yml``, ``_toc.yml`` and ``book/``.
+        The book's root, with ``_config.yml``, ``_toc.yml``, ``CITATION.cff`` and ``book/``.
     target : Path
         A folder that does not hold anything else; an earlier edition in it is replaced.
 
@@ -81,7 +81,7 @@ def write_student_edition(source: Path, target: Path) -> list[Path]:
             raise expected("target", "a new folder", str(target), "choose an empty folder")
         shutil.rmtree(target)
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("_config.yml", "_toc.yml"):
+    for name in ("_config.yml", "_toc.yml", "CITATION.cff"):
         shutil.copy(source / name, target / name)
     shutil.copytree(source / "book", target / "book", dirs_exist_ok=True)
     written = sorted((target / "book").glob("*.ipynb"))

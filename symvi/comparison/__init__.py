@@ -10,12 +10,15 @@ from symvi.comparison.predictive import (
     point_error,
     predictive_mean,
 )
+from symvi.comparison.scores import coverage, crps
 from symvi.comparison.table import Comparison, compare
 
 __all__ = [
     "Comparison",
     "calibration_error",
     "compare",
+    "coverage",
+    "crps",
     "expected_calibration_error",
     "function_distance",
     "held_out",

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -75,9 +76,34 @@ def test_a_chapter_ends_with_its_run_time(monkeypatch):
     for seconds in (15, 5):  # 13 s and 1 s, to the nearest 5, at least 5
         page = Chapter("02-test")
         page.close()
-        assert page.notes == {"ch2_run_time": seconds}
+        assert page.notes["ch2_run_time"] == seconds
     with pytest.raises(ValueError, match="expected an open chapter"):
         symvi.claim("own-a", "a", True, n=1)
+
+
+@pytest.mark.parametrize(("platform", "peak"), [("linux", 2_000_000), ("darwin", 2_048_000_000)])
+def test_a_chapter_ends_with_its_peak_memory(monkeypatch, platform, peak):
+    """2.048 GB, which the system states in KiB or, on macOS, in bytes."""
+    resource = pytest.importorskip("resource")
+    usage = SimpleNamespace(ru_maxrss=peak)
+    monkeypatch.setattr(resource, "getrusage", {resource.RUSAGE_SELF: usage}.__getitem__)
+    monkeypatch.setattr(chapter.sys, "platform", platform)
+    page = Chapter("02-test")
+    page.close()
+    assert page.notes["ch2_peak_memory"] == pytest.approx(2.048)
+
+
+def test_peak_memory_holds_what_was_filled():
+    pytest.importorskip("resource")
+    filled = np.ones(25_000_000)  # 0.2 GB
+    assert filled.nbytes / 1e9 < chapter._peak_memory() < 1000
+
+
+def test_a_chapter_ends_without_peak_memory_on_windows(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    page = Chapter("02-test")
+    page.close()
+    assert [*page.notes] == ["ch2_run_time"]
 
 
 def test_the_public_claim_goes_to_the_open_chapter(claims):
@@ -172,11 +198,12 @@ def in_ipython(folder, before: str = "") -> list[dict]:
 
 
 def test_in_a_notebook(tmp_path):
-    number, box, seconds = in_ipython(tmp_path)
+    number, box, seconds, gigabytes = in_ipython(tmp_path)
     assert number == {"application/papermill.record/text/plain": "2"}
     assert 'id="claim-own-a"' in box["text/html"]
     assert "own-a" in box["text/plain"]
     assert seconds == {"application/papermill.record/text/plain": "5"}
+    assert 0 < float(gigabytes["application/papermill.record/text/plain"]) < 10
 
 
 def test_in_a_kernel_without_the_books_packages(tmp_path):

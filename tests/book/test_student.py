@@ -65,6 +65,8 @@ def test_the_book_has_an_edition_without_solutions(tmp_path):
     whole = "".join(path.read_text(encoding="utf-8") for path in written)
     assert "{exercise}" in whole
     assert "{solution}" not in whole
+    for name in ("_config.yml", "_toc.yml", "CITATION.cff"):  # what its build reads
+        assert (tmp_path / "edition" / name).is_file()
     again = write_student_edition(ROOT, tmp_path / "edition")  # replaced, not mixed
     assert again == written
 
