@@ -1,6 +1,8 @@
 # make book    build the book into _build/html          make serve   look at it on http://localhost:8000
 # make student the book without solutions, in _build/student
 # make test    every test and every chapter             make clean   remove what was built (not .venv)
+# make check-pages   the built pages in a browser       make links   links to other sites (needs a network)
+# make slides  each chapter's figures as slides, in _build/html/slides
 # make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
 # On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:
@@ -22,7 +24,7 @@ ifneq (,$(findstring :,$(CURDIR)))
 $(error Python's environments do not work in a folder whose path has a colon: move this folder)
 endif
 
-.PHONY: book student test check-pages bench reproduce serve clean
+.PHONY: book student test check-pages slides links bench reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
@@ -58,6 +60,17 @@ student: $(READY)
 # The built pages in headless Chromium, with the network blocked.
 check-pages: $(READY)
 	$(BIN)/python -m pytest tests/browser
+
+# Slides of each chapter's figures, in the built site.
+slides: $(READY)
+	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
+	$(BIN)/python book/_ext/slides.py $(HTML)
+
+# Links to other sites still lead somewhere. Needs a network; no chapter is executed.
+links: $(READY)
+	@mkdir -p _build
+	sed 's/execute_notebooks: cache/execute_notebooks: "off"/' _config.yml > _build/links.yml
+	$(BIN)/jupyter-book build . --all --builder linkcheck --config _build/links.yml --path-output _build/links
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_fit.py

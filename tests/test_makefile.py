@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,26 @@ def test_make_test_checks_everything(tmp_path):
     assert len(steps) == len(wanted)
     for step, part in zip(steps, wanted, strict=True):
         assert part in step
+
+
+def test_make_links_executes_no_chapter(tmp_path):
+    """It builds the book as it is, with a network or not, and runs none of its cells."""
+    program = "from jupyter_book.cli.main import main; main()"
+    run = f"""exec '{sys.executable}' -c '{program}' "$@\""""
+    project = project_with_tools(tmp_path / "p", run)
+    (project / "_config.yml").write_text("execute:\n  execute_notebooks: cache\n", encoding="utf-8")
+    (project / "_toc.yml").write_text("format: jb-book\nroot: page\n", encoding="utf-8")
+    cell = nbformat.v4.new_code_cell("open('executed', 'w').close()")
+    text = nbformat.v4.new_markdown_cell("# Title\n\n[a link](mailto:somebody@example.com)")
+    nbformat.write(nbformat.v4.new_notebook(cells=[text, cell]), project / "page.ipynb")
+    done = make("links", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / "_build" / "links" / "_build" / "html" / "output.json").is_file()
+    assert list(project.rglob("executed")) == []
+
+
+def test_the_settings_that_make_links_changes_are_there():
+    assert "execute_notebooks: cache" in (ROOT / "_config.yml").read_text(encoding="utf-8")
 
 
 class TestServe:

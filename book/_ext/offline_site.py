@@ -1,4 +1,5 @@
-"""Sphinx extension: the built site needs no network; docstrings may write |G|; proofs fold.
+"""Sphinx extension: the built site needs no network and is light; docstrings may write |G|; proofs
+fold.
 
 MathJax is copied into the site from the PyPI package django-static-mathjax, and the scripts of
 sphinx-thebe (live code cells from a CDN, which this book does not use) are kept out of the pages.
@@ -12,19 +13,31 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
+from fontTools.subset import Subsetter
+from fontTools.ttLib import TTFont
+from PIL import Image
 from sphinx_proof.nodes import proof_node
 
-# What tex-mml-chtml.js fetches on demand: TeX packages, fonts, and what its menu and screen-reader
-# support ask for.
+# The parts that _config.yml loads, the fonts, and the TeX packages that a formula may ask for. Not
+# its menu, which is as large as the rest; what screen readers read (assistive-mml) is there.
 MATHJAX_PARTS = (
-    "tex-mml-chtml.js",
-    "input/tex",
-    "output/chtml/fonts/woff-v2",
-    "a11y",
-    "ui",
-    "sre/mathmaps/en.json",
-    "sre/mathmaps/base.json",
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+    "output/chtml/fonts",
+    "a11y/assistive-mml.js",
 )
+
+# A script of 1.5 MB for icons that the icon fonts draw already, and fonts fetched ahead.
+UNUSED = re.compile(
+    r'<script src="[^"]*/fontawesome/[^"]*"></script>\s*|<link[^>]*/webfonts/[^>]*>\s*'
+)
+# In the icons' style sheet: an icon's character, and the fonts of the form that is not cut down.
+ICON = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"\\(\w+)"\}')
+WOFF2 = re.compile(r'url\([^)]*\.woff2\) format\("woff2"\),?')
+ICON_CHARACTER = re.compile(r"[\ue000-\uf8ff]|\\[ef][0-9a-f]{3}\b")
 
 
 def copy_mathjax(app, exception) -> None:
@@ -40,6 +53,57 @@ def copy_mathjax(app, exception) -> None:
         else:
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(here, there)
+
+
+def drop_unused(app, exception) -> None:
+    """Take out of the pages what the theme loads and nobody needs."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(UNUSED.sub("", text), encoding="utf-8")
+
+
+def shrink_icons(app, exception) -> None:
+    """Keep of the icon fonts, 0.4 MB with their style sheet, what the pages and their style use."""
+    if exception is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    [vendor] = (static / "vendor" / "fontawesome").iterdir()
+    pages = Path(app.outdir).rglob("*.html")
+    used = {name for page in pages for name in re.findall(r"\bfa-[\w-]+", page.read_text("utf-8"))}
+    characters = set()
+    for sheet in (*static.glob("*.css"), *static.glob("styles/*.css")):
+        for found in ICON_CHARACTER.findall(sheet.read_text("utf-8")):
+            characters.add(int(found[1:], 16) if found[0] == "\\" else ord(found))
+
+    def keep(rule: re.Match) -> str:
+        if used.isdisjoint(re.findall(r"fa-[\w-]+", rule[0])):
+            return ""
+        characters.add(int(rule[1], 16))
+        return rule[0]
+
+    icons = vendor / "css" / "all.min.css"
+    icons.write_text(WOFF2.sub("", ICON.sub(keep, icons.read_text("utf-8"))), encoding="utf-8")
+    for file in (vendor / "webfonts").glob("*.ttf"):
+        with TTFont(file) as font:
+            subsetter = Subsetter()
+            subsetter.populate(unicodes=characters)
+            subsetter.subset(font)
+            font.save(file)
+
+
+def shrink_figures(app, exception) -> None:
+    """Store figures with a palette of 256 colours: a third of the bytes, to the eye the same."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for file in (Path(app.outdir) / "_images").glob("*.png"):
+        with Image.open(file) as image:
+            if image.mode == "P":
+                continue
+            white = Image.new("RGBA", image.size, "white")
+            opaque = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        opaque.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def drop_thebe(app, config) -> None:
@@ -82,6 +146,9 @@ def title_folded_proofs(app, doctree) -> None:
 def setup(app) -> dict:
     app.connect("config-inited", drop_thebe)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", drop_unused)
+    app.connect("build-finished", shrink_icons)
+    app.connect("build-finished", shrink_figures)
     app.connect("doctree-read", title_folded_proofs)
     app.connect("autodoc-process-docstring", escape_bars)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

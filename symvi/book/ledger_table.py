@@ -27,7 +27,7 @@ STYLE = """<style>
 .symvi-ledger .box { overflow-x: auto; }
 .symvi-ledger table { width: 100%; }
 .symvi-ledger th, .symvi-ledger td { text-align: left; vertical-align: top; padding: 0.3rem; }
-.symvi-ledger td { min-width: 4rem; }
+.symvi-ledger td { min-width: 4rem; overflow-wrap: anywhere; }
 .symvi-ledger td.chapter { min-width: 1rem; }
 .symvi-ledger td.wide { min-width: 12rem; }
 .symvi-ledger tbody th { max-width: 8rem; overflow-wrap: anywhere; }
