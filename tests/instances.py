@@ -186,5 +186,7 @@ METHODS = {
     "infonce": lambda: symvi.information.InfoNCE(3),
     "guided": lambda: symvi.information.Guided(3),
     "pairwise": lambda: symvi.information.Pairwise(),
+    "subadditive": lambda: symvi.information.Subadditive(),
+    "tightest": lambda: symvi.information.Tightest(),
     "bethe": lambda: symvi.information.Bethe(),
 }

@@ -37,7 +37,7 @@ HEAVY = {
     "torch",
     "xarray",
 }
-METHOD_NAMES = {"exact", "infonce", "guided", "pairwise", "bethe"}
+METHOD_NAMES = {"exact", "infonce", "guided", "pairwise", "subadditive", "tightest", "bethe"}
 WRITERS = {"replace": "os", "rename": "os", "mkstemp": "tempfile", "NamedTemporaryFile": "tempfile"}
 
 

@@ -9,7 +9,9 @@ from symvi.information.methods import METHODS, as_method
 from symvi.information.orbit import orbit_information
 from symvi.information.overlaps import divergences, log_bhattacharyya, overlap_matrices
 from symvi.information.pairwise import Pairwise, pairwise_bounds, pairwise_objective
+from symvi.information.subadditive import Subadditive, subadditive_bounds
 from symvi.information.symmetrized import Symmetrized
+from symvi.information.tightest import Tightest
 
 __all__ = [
     "METHODS",
@@ -20,7 +22,9 @@ __all__ = [
     "Method",
     "Pairwise",
     "Plain",
+    "Subadditive",
     "Symmetrized",
+    "Tightest",
     "as_method",
     "divergences",
     "log_bhattacharyya",
@@ -33,4 +37,5 @@ __all__ = [
     "pointwise_exact",
     "pointwise_guided",
     "pointwise_infonce",
+    "subadditive_bounds",
 ]

@@ -11,12 +11,16 @@ from symvi.information.guided import Guided
 from symvi.information.infonce import InfoNCE
 from symvi.information.method import Method, Plain
 from symvi.information.pairwise import Pairwise
+from symvi.information.subadditive import Subadditive
+from symvi.information.tightest import Tightest
 
 METHODS = {
     "exact": Exact,
     "infonce": InfoNCE,
     "guided": Guided,
     "pairwise": Pairwise,
+    "subadditive": Subadditive,
+    "tightest": Tightest,
     "bethe": Bethe,
 }
 

@@ -36,6 +36,10 @@ def orbit_information(
         ``"guided"``: lower and upper bound from K importance-weighted permutations; any width and
         depth.
         ``"pairwise"``: lower and upper bound without sampling (std_error 0); any width and depth.
+        ``"subadditive"``: lower and upper bound without sampling by one reference unit; far tighter
+        than "pairwise" where many units overlap.
+        ``"tightest"``: the better end of "pairwise" and "subadditive", layer by layer; where in
+        doubt, this one.
         ``"bethe"``: an upper bound, at most n/2 log 2 above I; one hidden layer of any width.
     key : JAX key, optional
     num_samples : int
@@ -47,7 +51,7 @@ def orbit_information(
     Returns
     -------
     Estimate or Bounds
-        Bounds for "guided" and "pairwise".
+        Bounds for "guided", "pairwise", "subadditive" and "tightest".
 
     Raises
     ------

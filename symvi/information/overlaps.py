@@ -21,7 +21,7 @@ Factors = Float[Array, "n d d"]
 MAX_ENTRIES = 2**24  # larger (n, n, d, d) arrays are worked through row by row
 
 
-def _row_by_row(pair, *arrays):
+def row_by_row(pair, *arrays):
     """pair(i-th entries, all entries) for every unit i: shape ``(n, n)``."""
     n = len(arrays[0])
     rows = jax.checkpoint(lambda row: pair(row, arrays))
@@ -94,7 +94,7 @@ def log_bhattacharyya(
         log_det, square = log_det_and_square((one[1] + all_[1]) / 2, one[0] - sign * all_[0])
         return 0.5 * (one[2] + all_[2] - log_det) - 0.125 * square
 
-    return _row_by_row(pair_full, loc, covariances(scale, lower), jnp.log(scale).sum(-1))
+    return row_by_row(pair_full, loc, covariances(scale, lower), jnp.log(scale).sum(-1))
 
 
 def divergences(
@@ -117,7 +117,7 @@ def divergences(
         z = jnp.einsum("nij,nj->ni", all_[2], one[0] - sign * all_[0])
         return all_[3] - one[3] + 0.5 * ((ratio**2).sum((-2, -1)) + (z**2).sum(-1) - loc.shape[1])
 
-    return _row_by_row(pair_full, loc, factors, inverses, jnp.log(scale).sum(-1))
+    return row_by_row(pair_full, loc, factors, inverses, jnp.log(scale).sum(-1))
 
 
 def unit_factors(scale: Units, lower: Factors) -> Factors:

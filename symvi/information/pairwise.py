@@ -26,14 +26,11 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from symvi.estimates import Bounds, Estimate
-from symvi.information.method import Method
+from symvi.information.closed_form import ClosedForm, summed_bounds, summed_objective
 from symvi.information.overlaps import overlap_matrices
-from symvi.permanents import entropy_bound, log_permanent, log_permanent_bounds
+from symvi.information.permanent_above import permanent_above
+from symvi.permanents import log_permanent_bounds
 from symvi.posteriors.mean_field import MeanField
-
-SMALL = 8  # up to this many units the exact permanent costs no more than messages
-ROUNDS = 2  # of messages a step: they start from the last step's, and the matrix has hardly moved
 
 
 def _own_overlaps(q, group):
@@ -49,6 +46,28 @@ def _log_likeness(q, group):
     return overlap_matrices(*every, signed=q.symmetry.signed)[1]
 
 
+def layer_objective(q: MeanField, group, messages, max_iter: int) -> tuple:
+    """The lower bound of one layer's term to train with, in nats, and the messages of perm(BC).
+
+    Beyond 8 units an upper bound stands for perm, so the value stays a lower bound.
+    """
+    log_bc, _ = _own_overlaps(q, group)
+    log_perm, messages = permanent_above(log_bc, messages, max_iter)
+    return math.lgamma(group.size + 1) - log_perm, messages
+
+
+def layer_bounds(q: MeanField, group) -> tuple:
+    """The bounds of one layer's term, in nats, between 0 and log |G_l|."""
+    log_factorial = math.lgamma(group.size + 1)
+    most = log_factorial + q.symmetry.signed * group.size * math.log(2)
+    log_bc, _ = _own_overlaps(q, group)
+    below = jnp.clip(log_factorial - log_permanent_bounds(log_bc)[1], 0.0, most)
+    log_like = _log_likeness(q, group)
+    if log_like is None:
+        return below, jnp.asarray(most, below.dtype)
+    return below, jnp.clip(log_factorial - log_permanent_bounds(log_like)[0], 0.0, most)
+
+
 def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int = 100):
     """The pairwise lower bound of I(g; w) to train with, in nats: ``(value, messages)``.
 
@@ -56,18 +75,7 @@ def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int
     :func:`symvi.permanents.entropy_bound` stands for perm, so the value stays a lower bound of I.
     `messages` of an earlier call start the next one; give `max_iter` = a few rounds then.
     """
-    total, after = 0.0, {}
-    for group in q.symmetry.groups:
-        log_bc, _ = _own_overlaps(q, group)
-        total = total + math.lgamma(group.size + 1)
-        if group.size <= SMALL:
-            total = total - log_permanent(log_bc)
-            continue
-        before = None if messages is None else messages[group.name]
-        found = entropy_bound(log_bc, start=before, max_iter=max_iter)
-        total = total - found.value
-        after[group.name] = found.messages
-    return total, after
+    return summed_objective(layer_objective, q, messages, max_iter)
 
 
 @jax.jit
@@ -77,41 +85,15 @@ def pairwise_bounds(q: MeanField) -> tuple:
     log n! - log perm(BC) <= I <= log n! - log perm(exp(-KL)), summed over layers. Permanents are
     exact up to 16 units and otherwise bounded on the safe side.
     """
-    below, above = 0.0, 0.0
-    for group in q.symmetry.groups:
-        log_factorial = math.lgamma(group.size + 1)
-        log_signs = group.size * math.log(2) if q.symmetry.signed else 0.0
-        most = log_factorial + log_signs
-        log_bc, _ = _own_overlaps(q, group)
-        below = below + jnp.clip(log_factorial - log_permanent_bounds(log_bc)[1], 0.0, most)
-        log_like = _log_likeness(q, group)
-        if log_like is None:
-            above = above + most
-        else:
-            above = above + jnp.clip(log_factorial - log_permanent_bounds(log_like)[0], 0.0, most)
-    return below, above
+    return summed_bounds(layer_bounds, q)
 
 
 @dataclass(frozen=True)
-class Pairwise(Method):
+class Pairwise(ClosedForm):
     """Both bounds by overlaps, without sampling; any width and depth. Training: the lower one."""
 
     name: ClassVar[str] = "pairwise"
     kind: ClassVar[str] = "lower"
 
-    def start(self, q: MeanField) -> dict:
-        """Converged messages of every layer of more than 8 units."""
-        return pairwise_objective(q)[1]
-
-    def closed_form(self, q: MeanField, state: dict) -> tuple:
-        """The lower bound after a few more rounds of messages, in nats, and the messages."""
-        return pairwise_objective(q, state, ROUNDS)
-
-    def final_closed_form(self, q: MeanField):
-        """The lower bound, in nats, with permanents exact up to 16 units."""
-        return pairwise_bounds(q)[0]
-
-    def estimate(self, q: MeanField, key, num_samples: int) -> Bounds:
-        """Both bounds, in nats; std_error 0, since nothing is drawn."""
-        lower, upper = pairwise_bounds(q)
-        return Bounds(Estimate(float(lower), 0.0, "lower"), Estimate(float(upper), 0.0, "upper"))
+    layer_objective = staticmethod(layer_objective)
+    layer_bounds = staticmethod(layer_bounds)

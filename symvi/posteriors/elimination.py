@@ -58,3 +58,20 @@ def log_det_and_square(
 
     _, (logs, squares) = jax.lax.scan(step, (matrix, vector), jnp.arange(matrix.shape[-1]))
     return logs.sum(0), squares.sum(0)
+
+
+def inverse_of_positive(matrix: Float[Array, "*batch d d"]) -> Float[Array, "*batch d d"]:
+    """C^-1 for positive definite C ``(..., d, d)``, by Gauss and Jordan's elimination in place."""
+
+    @jax.checkpoint
+    def step(matrix, k):
+        row = jax.lax.dynamic_index_in_dim(matrix, k, axis=-2, keepdims=False)
+        column = jax.lax.dynamic_index_in_dim(matrix, k, axis=-1, keepdims=False)
+        pivot = jax.lax.dynamic_index_in_dim(row, k, axis=-1, keepdims=True)
+        is_k = jnp.arange(matrix.shape[-1]) == k
+        swept = matrix - column[..., :, None] * (row / pivot)[..., None, :]
+        swept = jnp.where(is_k, (-column / pivot)[..., :, None], swept)
+        new_row = jnp.where(is_k, 1 / pivot, row / pivot)
+        return jnp.where(is_k[:, None], new_row[..., None, :], swept), None
+
+    return jax.lax.scan(step, matrix, jnp.arange(matrix.shape[-1]))[0]

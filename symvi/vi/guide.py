@@ -40,8 +40,8 @@ class AutoSymmetrizedNormal(AutoContinuous):
         support.
     symmetry : Symmetry
     method : str or an object of :mod:`symvi.information`
-        ``"exact"``: L_G, for one hidden layer of at most 16 units or |G| <= 50,000. ``"pairwise"``:
-        a lower bound at any width and depth. ``"bethe"``: an upper bound for one hidden layer. See
+        ``"exact"``: L_G, for one hidden layer of at most 16 units or |G| <= 50,000. ``"pairwise"``,
+        ``"subadditive"`` and ``"tightest"``: lower bounds at any width and depth. ``"bethe"``: an upper bound for one hidden layer. See
         :class:`Symmetrized`.
     prefix : str
         What the names of the guide's parameters begin with.

@@ -39,7 +39,8 @@ def elbo(
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
     symmetrize : None or a method of :func:`orbit_information`
         None: L. "exact": L_G, unbiased. "infonce", "guided" (K = `num_permutations`, 20 by default)
-        and "pairwise": lower bounds of L_G. "bethe": an upper bound of L_G.
+        "pairwise", "subadditive" and "tightest": lower bounds of L_G. "bethe": an upper bound of
+        L_G.
     key : JAX key, optional
 
     Returns

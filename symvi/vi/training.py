@@ -118,12 +118,12 @@ def fit(
     bnn : BNN
     x, y : arrays (N, d_in) and (N, d_out) or, for labels, (N,)
     symmetrize : None, str or Method
-        None, "exact", "infonce", "guided", "pairwise", "bethe", or an object of
-        :mod:`symvi.information`. What is maximised: L, L_G (small groups), or L plus a bound of
+        None, "exact", "infonce", "guided", "pairwise", "subadditive", "tightest", "bethe", or an
+        object of :mod:`symvi.information`. What is maximised: L, L_G (small groups), or L plus a bound of
         I(g; w): the paper's with K = `num_permutations` ("infonce"; Gelberg et al. 2024, Theorem
         4.3), guided permutations (gradient through the importance weights, not through their
-        proposal), the pairwise bound (no sampling), or the Bethe permanent of each draw (one hidden
-        layer).
+        proposal), a bound without sampling (pairwise, subadditive, or the better of the two), or
+        the Bethe permanent of each draw (one hidden layer).
     steps, restarts, num_samples : int
         Adam steps, independent starts, weight draws a step.
     batch_size : int or None
