@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import re
@@ -10,13 +11,17 @@ import xml.etree.ElementTree as ET
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from figures import FIGURES, RESULTS, table
+from scipy.stats import norm
 
 import symvi
 from symvi.book import interactive, mode_seeking
+from symvi.book.interactive import two_weights
+from symvi.book.interactive.pair import _two_unit_bounds
 from symvi.information.pairwise import pairwise_bounds
 
 PAIR = symvi.MLP([1, 2, 1], activation="relu", bias=False, fixed_output=1.0)
-FIGURES = {f.__name__: f for f in (interactive.two_units, interactive.downhill, interactive.copies)}
+TWO_WEIGHTS = table("two-weights")
 
 
 def pair(separation: float):
@@ -47,7 +52,7 @@ def test_slopes_are_derivatives():
     weights = weights / weights.sum()
     step, at = 1e-5, np.array([0.3, 1.1, 2.0, 4.0])
     below, above, here = (
-        interactive._two_unit_bounds(at + move, 5, nodes, weights) for move in (-step, step, 0)
+        _two_unit_bounds(at + move, 5, nodes, weights) for move in (-step, step, 0)
     )
     for bound in ("exact", "infonce", "lower", "upper"):
         differences = (above[bound] - below[bound]) / (2 * step)
@@ -56,7 +61,7 @@ def test_slopes_are_derivatives():
 
 def test_two_permutations_report_half_of_the_information():
     nodes, weights = np.polynomial.hermite_e.hermegauss(120)
-    found = interactive._two_unit_bounds([0.5, 2.0, 5.0], 2, nodes, weights / weights.sum())
+    found = _two_unit_bounds([0.5, 2.0, 5.0], 2, nodes, weights / weights.sum())
     assert np.allclose(found["infonce"], found["exact"] / 2, rtol=1e-12)
 
 
@@ -123,6 +128,98 @@ def weights_applied(weights, x):
     return np.tanh(x * w_in + bias) @ w_out[:, None]
 
 
+def script(name):
+    path = RESULTS.parent / "reproduce" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def settings_of(table, **wanted):
+    return [s for s in table["settings"] if all(s[n] == v for n, v in wanted.items())]
+
+
+def smallest_network(slope, noise):
+    """The exact posterior of a setting on a grid, and its data."""
+    bnn, data = symvi.BNN(PAIR, symvi.Gaussian(noise)), symvi.data.absolute(slope, seed=0)
+    grid = symvi.grid_posterior(bnn, data.x, data.y, limit=slope + 0.7, panels=40, order=8)
+    return grid, bnn, data
+
+
+def divergences(grid, optimum):
+    """KL of a mean field posterior and of its symmetrized one, by sums over the grid."""
+    means, sds = optimum[:2], optimum[2:4]
+    one, two = (norm.logpdf(grid.nodes, m, s) for m, s in zip(means, sds, strict=True))
+    log_q = one[:, None] + two
+    log_q_both = np.logaddexp(log_q, log_q.T) - np.log(2)
+    mass = np.exp(log_q) * np.outer(grid.weights, grid.weights)
+    return (
+        grid.log_evidence - (mass * (grid.log_joint - log_q)).sum(),
+        grid.log_evidence - (mass * (grid.log_joint - log_q_both)).sum(),
+    )
+
+
+@pytest.mark.parametrize(("slope", "noise"), [(0.05, 2.0), (0.1, 3.0), (0.12, 3.5), (0.15, 2.5)])
+def test_the_kept_optima_of_two_weights_are_optima(slope, noise):
+    (kept,) = settings_of(TWO_WEIGHTS, slope=slope, noise=noise)
+    grid, _, _ = smallest_network(slope, noise)
+    for method, which, after in (("mean field", 0, "afterwards"), ("symmetrized", 1, None)):
+        *optimum, kl = kept[method]
+        found = divergences(grid, optimum)
+        assert found[which] == pytest.approx(kl, abs=2e-5)
+        if after:
+            assert found[1] == pytest.approx(kept[after], abs=2e-5)
+        for i in range(4):
+            for step in (-0.004, 0.004):
+                beside = [v + step * (i == j) for j, v in enumerate(optimum)]
+                assert divergences(grid, beside)[which] > found[which]
+
+
+def test_the_two_weights_are_shaded_where_their_posterior_is():
+    figure = interactive.smallest(TWO_WEIGHTS)
+    _, bnn, data = smallest_network(0.1, 3.0)
+    w = np.linspace(-0.5, 0.5, 257)[1::2]  # the cells' centres
+    density = two_weights._density(figure.panels[0], 0.1, 3.0, TWO_WEIGHTS["squares"])
+    at = [(10, 80), (48, 48), (38, 57), (60, 61)]
+    log_joint = [float(bnn.log_joint({"W1": w[[[j, i]]]}, data.x, data.y)) for j, i in at]
+    differences = [
+        np.log(density[j, i]) - value for (j, i), value in zip(at, log_joint, strict=True)
+    ]
+    assert np.ptp(differences) < 1e-4
+    assert density.max() == 1
+    assert np.allclose(density, density.T)
+
+
+def test_a_setting_of_two_weights_again():
+    (kept,) = settings_of(TWO_WEIGHTS, slope=0.12, noise=3.5)
+    made = script("two_weights").row(0.12, 3.5)
+    for name in ("distance", "mean field", "afterwards", "symmetrized"):
+        assert np.allclose(made[name], kept[name], atol=2e-5)
+
+
+def test_two_weights_by_regime():
+    figure = interactive.smallest(TWO_WEIGHTS)
+    close, apart = figure.at(slope=0.05, noise=3), figure.at(slope=0.2, noise=1)
+    assert (close["mean_field_off"], apart["mean_field_off"]) == ("0.00", "1.00")
+    assert close["mean_field_kl"] == close["afterwards_kl"] > close["symmetrized_kl"]
+    assert apart["mean_field_kl"] == interactive.number(math.log(2), 3)
+    assert apart["afterwards_kl"] == apart["symmetrized_kl"] == "0.000"
+
+
+def test_outlines_of_two_weights_hold_the_density_they_say():
+    figure = interactive.smallest(TWO_WEIGHTS)
+    (kept,) = settings_of(TWO_WEIGHTS, slope=0.1, noise=3.0)
+    x, y, a, _, _ = kept["symmetrized"]
+    outline = figure.scene().parts["symmetrized"]["d"]
+    assert outline.count("M") == 2
+    left = float(outline[1:].split()[0])  # where the first ellipse begins
+    panel = figure.panels[0]
+    edge = panel.x[0] + (left - 44) / 286 * (panel.x[1] - panel.x[0])
+    assert norm.pdf(edge, x, a) / norm.pdf(x, x, a) == pytest.approx(0.2, abs=0.01)
+    assert f" {panel.down(y):.1f}a" in outline
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_whole_without_the_script(name):
     html = FIGURES[name]()._repr_html_()
@@ -162,6 +259,8 @@ def test_in_print_a_figure_is_its_sentence():
         (lambda: interactive.copies().at("flip_4"), "button: expected one of 'swap_1', 'swap_2'"),
         (lambda: interactive.two_units().at("flip_1"), "button: expected one of"),
         (lambda: interactive.two_units().at(alpha=1), "alpha: expected one of the sliders sep"),
+        (lambda: interactive.smallest(TWO_WEIGHTS, 0.3), "slope: expected a number from 0.05 to 0"),
+        (lambda: interactive.smallest(TWO_WEIGHTS, noise=0), "noise: expected a number from 1 to"),
     ],
 )
 def test_bad_input(call, message):

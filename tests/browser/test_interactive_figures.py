@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from figures import FIGURES
 
 from symvi.book import interactive
 
-FIGURES = {f.__name__: f for f in (interactive.two_units, interactive.downhill, interactive.copies)}
 SETTINGS = [
     ("two_units", {"separation": delta, "num_permutations": k})
     for delta, k in ((0, 2), (0.05, 64), (0.85, 3), (1.5, 20), (3.35, 7), (6, 64))
@@ -22,6 +22,10 @@ SETTINGS = [
         (7, 8, 8, 2),
         (2, 2, -1, 3),
     )
+]
+SETTINGS += [
+    ("smallest", {"slope": slope, "noise": noise})
+    for slope, noise in ((0.05, 1), (0.05, 5), (0.12, 3.5), (0.2, 2.5), (0.2, 5))
 ]
 
 
@@ -120,7 +124,11 @@ def test_each_control_moves_by_keyboard(opened, name):
         value = float(control.input_value())
         assert value == pytest.approx(slider.value + slider.step)
         output = page.locator(f"output[for={control.get_attribute('id')}]")
-        assert output.inner_text() == interactive.number(value, slider.digits)
+        text = interactive.number(value, slider.digits)
+        if slider.shown:
+            text = slider.shown[slider.step_of(value)]
+            assert control.get_attribute("aria-valuetext") == text
+        assert output.inner_text() == text
         after = page.locator("[data-part]").evaluate_all("parts => parts.map(p => p.outerHTML)")
         assert before != after
         page.keyboard.press("Tab")

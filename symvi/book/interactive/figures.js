@@ -1,6 +1,6 @@
-// What moves the interactive figures of the book. Python (interactive.py) draws each figure at its starting
-// values; here the same formulas run in the browser. A model maps the settings of the controls to numbers
-// and to SVG attributes of the parts that it moves.
+// What moves the interactive figures of the book. Python (the files beside this one) draws each figure at its
+// starting values; here the same formulas run in the browser. A model maps the settings of the controls to
+// numbers and to SVG attributes of the parts that it moves.
 (() => {
   "use strict";
 
@@ -15,8 +15,8 @@
   // --- where the numbers of a panel lie in its picture, and back ---
 
   const panelOf = (data, name) => {
-    const { width, height, left, right, top, bottom } = data.box;
-    const [[xLow, xHigh], [yLow, yHigh]] = [data.planes[name].x, data.planes[name].y];
+    const { width, left, right, top, bottom } = data.box;
+    const { x: [xLow, xHigh], y: [yLow, yHigh], height } = data.planes[name];
     const xScale = (width - left - right) / (xHigh - xLow);
     const yScale = (height - top - bottom) / (yHigh - yLow);
     const across = (x) => left + (x - xLow) * xScale;
@@ -29,6 +29,21 @@
       }),
       dot: (x, y) => ({ cx: across(x).toFixed(2), cy: down(y).toFixed(2) }),
       words: (x, y, text) => ({ x: across(x).toFixed(2), y: down(y).toFixed(2), text }),
+      bar: (x, y, wide) => ({
+        x: across(x - wide / 2).toFixed(2),
+        y: down(y).toFixed(2),
+        width: (wide * xScale).toFixed(2),
+        height: (down(0) - down(y)).toFixed(2),
+      }),
+      ovals: (centres, radii) => {
+        const made = centres.map(([x, y], i) => {
+          const [wide, high] = [radii[i][0] * xScale, radii[i][1] * yScale];
+          const arc = `a${wide.toFixed(1)} ${high.toFixed(1)} 0 1 0 `;
+          const ends = [2 * wide, -2 * wide].map((end) => `${arc}${end.toFixed(1)} 0`);
+          return `M${(across(x) - wide).toFixed(1)} ${down(y).toFixed(1)}${ends.join("")}z`;
+        });
+        return { d: made.join("") };
+      },
       cells: (inside) => {
         const wide = (width - left - right) / inside[0].length;
         const high = (height - top - bottom) / inside.length;
@@ -281,7 +296,70 @@
     return { values, parts };
   };
 
-  const MODELS = { "two-units": twoUnits, downhill, copies };
+  // --- the smallest network with a symmetry ---
+
+  const nearest = (places, value) => {
+    const away = places.map((place) => Math.abs(place - value));
+    return away.indexOf(Math.min(...away));
+  };
+
+  const exactDensity = (panel, slope, noise, { squares, cells }) => {
+    const ws = centres(panel.x, cells);
+    const sides = [1, -1].map((sign) => ws.map((w) => Math.max(sign * w, 0)));
+    const logJoint = ws.map((w, j) =>
+      ws.map((v, i) => {
+        const missed = sides.map((side) => side[j] + side[i] - slope);
+        const error = missed.reduce((sum, miss, side) => sum + squares[side] * miss * miss, 0);
+        return -(w * w + v * v) / 2 - error / (2 * noise * noise);
+      }),
+    );
+    const highest = Math.max(...logJoint.map((row) => Math.max(...row)));
+    return logJoint.map((row) => row.map((value) => Math.exp(value - highest)));
+  };
+
+  const smallest = (state, data) => {
+    const [i, j] = [nearest(data.slopes, state.slope), nearest(data.noises, state.noise)];
+    const [slope, noise] = [data.slopes[i], data.noises[j]];
+    const fit = data.fits[i * data.noises.length + j];
+    const [distance, plain, after, trained] = [fit[0], fit.slice(1, 6), fit[6], fit.slice(7)];
+    const [plane, bars] = [panelOf(data, "plane"), panelOf(data, "bars")];
+    const density = exactDensity(plane, slope, noise, data);
+    const outline = ([x, y, a, b], copies) => {
+      const radii = [a, b].map((sd) => sd * data.outline);
+      return plane.ovals([[x, y], [y, x]].slice(0, copies), [radii, [radii[1], radii[0]]]);
+    };
+    const log2 = Math.LN2;
+    const parts = {
+      diagonal: plane.line([-0.5, 0.5], [-0.5, 0.5]),
+      "mean field": outline(plain, 1),
+      afterwards: outline(plain, 2),
+      symmetrized: outline(trained, 2),
+      "log 2": bars.line(bars.x, [log2, log2]),
+      "name of log 2": bars.words(2.58, log2 + 0.012, "log 2"),
+    };
+    data.levels.forEach((level, k) => {
+      parts[`level_${k}`] = plane.cells(density.map((row) => row.map((value) => value > level)));
+    });
+    const kls = { "mean field": plain[4], afterwards: after, symmetrized: trained[4] };
+    Object.entries(kls).forEach(([method, kl], place) => {
+      parts[`bar of ${method}`] = bars.bar(place, kl, 0.6);
+      parts[`height of ${method}`] = bars.words(place, kl + 0.012, number(kl, 3));
+    });
+    const off = ([first, second]) => number(Math.abs(first - second) / (2 * slope), 2);
+    const values = {
+      slope: number(slope, 2),
+      noise: number(noise, 1),
+      distance: number(distance, 1),
+      afterwards_kl: number(after, 3),
+      mean_field_kl: number(plain[4], 3),
+      mean_field_off: off(plain),
+      symmetrized_kl: number(trained[4], 3),
+      symmetrized_off: off(trained),
+    };
+    return { values, parts };
+  };
+
+  const MODELS = { "two-units": twoUnits, downhill, copies, smallest };
 
   // --- one figure: read the controls, run the model, move the parts ---
 
@@ -289,7 +367,12 @@
     const state = {};
     for (const input of form.querySelectorAll("input")) {
       state[input.name] = Number(input.value);
-      input.nextElementSibling.textContent = number(state[input.name], Number(input.dataset.digits));
+      let text = number(state[input.name], Number(input.dataset.digits));
+      if (input.dataset.shown) {
+        text = JSON.parse(input.dataset.shown)[(state[input.name] - input.min) / input.step];
+        input.setAttribute("aria-valuetext", text);
+      }
+      input.nextElementSibling.textContent = text;
     }
     return state;
   };
