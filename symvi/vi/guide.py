@@ -41,8 +41,8 @@ class AutoSymmetrizedNormal(AutoContinuous):
     symmetry : Symmetry
     method : str or an object of :mod:`symvi.information`
         ``"exact"``: L_G, for one hidden layer of at most 16 units or |G| <= 50,000. ``"pairwise"``,
-        ``"subadditive"`` and ``"tightest"``: lower bounds at any width and depth. ``"bethe"``: an upper bound for one hidden layer. See
-        :class:`Symmetrized`.
+        ``"subadditive"`` and ``"tightest"``: lower bounds at any width and depth.
+        ``"bethe"``: an upper bound for one hidden layer. See :class:`Symmetrized`.
     prefix : str
         What the names of the guide's parameters begin with.
     init_loc_fn : callable
