@@ -120,10 +120,10 @@ def fit(
     symmetrize : None, str or Method
         None, "exact", "infonce", "guided", "pairwise", "subadditive", "tightest", "bethe", or an
         object of :mod:`symvi.information`. What is maximised: L, L_G (small groups), or L plus a
-        bound of I(g; w): the paper's with K = `num_permutations` ("infonce"; Gelberg et al. 2024, Theorem
-        4.3), guided permutations (gradient through the importance weights, not through their
-        proposal), a bound without sampling (pairwise, subadditive, or the better of the two), or
-        the Bethe permanent of each draw (one hidden layer).
+        bound of I(g; w): the paper's with K = `num_permutations` ("infonce"; Gelberg et al. 2024,
+        Theorem 4.3), guided permutations (gradient through the importance weights, not through
+        their proposal), a bound without sampling (pairwise, subadditive, or the better of the two),
+        or the Bethe permanent of each draw (one hidden layer).
     steps, restarts, num_samples : int
         Adam steps, independent starts, weight draws a step.
     batch_size : int or None
