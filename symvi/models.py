@@ -3,8 +3,10 @@ alike."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from symvi.checks import as_key, as_numbers, described, expected, is_finite
+from symvi.checks import as_key, as_numbers, as_scalar, described, expected, is_finite
 from symvi.likelihoods import Likelihood, check_law
 
 NETWORK = ("shapes", "symmetry", "widths", "init", "apply")  # what a network must have
@@ -21,6 +23,9 @@ NETWORK = ("shapes", "symmetry", "widths", "init", "apply")  # what a network mu
 @dataclass(frozen=True, eq=False)
 class BNN:
     """A Bayesian neural network: weights ~ N(0, prior_scale^2), data ~ likelihood(net(x)).
+
+    Two of them are equal if their networks, likelihoods and priors are, and then they share what
+    is compiled.
 
     Parameters
     ----------
@@ -46,6 +51,7 @@ class BNN:
     prior_scale: float | dict = 1.0
     _scales: dict = field(init=False, repr=False)
     _own_starts: dict = field(init=False, repr=False)
+    _prior_key: object = field(init=False, repr=False)
 
     def __post_init__(self):
         _check_network(self.net)
@@ -54,6 +60,17 @@ class BNN:
         _check_invariance(scales, self.net.symmetry)
         object.__setattr__(self, "_scales", scales)
         object.__setattr__(self, "_own_starts", _starts(self.likelihood, self.net.shapes))
+        object.__setattr__(self, "_prior_key", _key_of_prior(self.prior_scale, scales))
+
+    def _key(self) -> tuple:
+        """What two equal models have in common."""
+        return _key_of_value(self.net), _key_of_value(self.likelihood), self._prior_key
+
+    def __eq__(self, other) -> bool:
+        return type(other) is type(self) and other._key() == self._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     @property
     def symmetry(self):
@@ -251,6 +268,40 @@ def _starts(likelihood: Likelihood, taken) -> dict:
         mean = np.broadcast_to(np.asarray(prior.mean, float), prior.shape())
         starts[name] = np.where(np.isfinite(mean), mean, 0.0)
     return starts
+
+
+def _key_of_prior(prior_scale, scales: dict):
+    """A number where all weights share it; otherwise a digest of the arrays."""
+    number = as_scalar(prior_scale)
+    if number is not None:
+        return float(number)
+    digest = hashlib.sha256()
+    for name, scale in sorted(scales.items()):
+        digest.update(f"\0{name}\0{scale.shape}\0".encode() + np.asarray(scale, float).tobytes())
+    return digest.hexdigest()
+
+
+def _key_of_value(thing):
+    """`thing` if equality compares all that it holds; otherwise what tells it from all others.
+
+    A dataclass compares its fields. A subclass without the decorator may hold more than these, and
+    fields such as arrays can't be hashed: then only the same object is equal.
+    """
+    if not is_dataclass(thing):
+        return id(thing)
+    compared = {one.name for one in fields(thing)}
+    if any(name not in compared and not _is_cached(thing, name) for name in vars(thing)):
+        return id(thing)
+    try:
+        hash(thing)
+    except TypeError:
+        return id(thing)
+    return thing
+
+
+def _is_cached(thing, name: str) -> bool:
+    """Whether an attribute was computed from the others."""
+    return isinstance(getattr(type(thing), name, None), cached_property)
 
 
 def _prior_scales(prior_scale, shapes: dict) -> dict:

@@ -1,5 +1,7 @@
 """The log densities against scipy, the NumPyro model against them, and what a model refuses."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ import scipy.stats
 from numpyro.infer.util import log_density
 
 import symvi
+from symvi import BNN, MLP, Gaussian, MeanField, elbo
+from symvi.vi.objective import pointwise_elbo
 
 X = np.random.default_rng(0).normal(size=(6, 2))
 Y = np.random.default_rng(1).normal(size=(6, 1))
@@ -221,3 +225,73 @@ def test_large_integers_do_not_wrap():
 def test_bad_input(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+class TestEqualModels:
+    """Equal models share compiled programs, so they must be equal in all that a program reads."""
+
+    def test_they_are_values(self):
+        def made():
+            return BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.3), prior_scale=2)
+
+        assert made() == made()
+        assert hash(made()) == hash(made())
+        assert made() != "a model"
+        scales = {name: np.full(shape, 2.0) for name, shape in made().net.shapes.items()}
+        by_name = BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.3), scales)
+        assert by_name == BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.3), dict(scales))
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            BNN(MLP([1, 3, 1], "relu"), Gaussian(0.3)),
+            BNN(MLP([1, 4, 1], "tanh"), Gaussian(0.3)),
+            BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.4)),
+            BNN(MLP([1, 3, 1], "tanh"), Gaussian(None)),
+            BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.3), prior_scale=1.5),
+            BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.3), {"W1": 1, "b1": 1.5, "W2": 1, "b2": 1}),
+        ],
+    )
+    def test_another_net_likelihood_or_prior_is_another_model(self, other):
+        assert BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.3)) != other
+
+    def test_what_fields_do_not_show_keeps_models_apart(self):
+        """Else the first one's program would answer for the second."""
+
+        class Shifted(Gaussian):  # no decorator: equality would compare the scale alone
+            def __init__(self, shift):
+                super().__init__(0.3)
+                object.__setattr__(self, "shift", shift)
+
+            def distribution(self, outputs, params):
+                return super().distribution(outputs + self.shift, params)
+
+        net = MLP([1, 3, 1], "tanh")
+        one, two = BNN(net, Shifted(0.0)), BNN(net, Shifted(1.0))
+        assert one != two
+        weights = one.init(jax.random.key(0))
+        log_likelihood = jax.jit(BNN.log_likelihood, static_argnums=0)
+        x, y = np.zeros((4, 1)), np.ones((4, 1))
+        assert float(log_likelihood(one, weights, x, y)) != float(
+            log_likelihood(two, weights, x, y)
+        )
+
+    def test_fields_that_can_not_be_hashed_keep_models_apart(self):
+        @dataclasses.dataclass(frozen=True)
+        class Weighted(Gaussian):
+            weights: np.ndarray = dataclasses.field(default_factory=lambda: np.ones(4))
+
+        net, likelihood = MLP([1, 3, 1], "tanh"), Weighted(0.3)
+        assert BNN(net, likelihood) == BNN(net, likelihood) != BNN(net, Weighted(0.3))
+
+    def test_an_evaluation_is_compiled_once_for_equal_models(self):
+        def evaluate():
+            bnn = BNN(MLP([1, 3, 1], "tanh"), Gaussian(0.37))
+            loc = bnn.init(jax.random.key(0))
+            q = MeanField(loc, jax.tree.map(jnp.ones_like, loc), bnn.symmetry)
+            return elbo(bnn, q, np.zeros((4, 1)), np.ones((4, 1)), num_samples=3)
+
+        evaluate()
+        before = pointwise_elbo._cache_size()
+        evaluate()
+        assert pointwise_elbo._cache_size() == before
