@@ -81,6 +81,7 @@ bench: $(READY)
 # Settings that are finished are kept in _build/results; remove that folder to begin anew.
 reproduce: $(READY)
 	$(BIN)/python book/reproduce/two_weights.py
+	$(BIN)/python book/reproduce/widths.py
 	$(BIN)/python book/reproduce/training_map.py
 	$(BIN)/python book/reproduce/references.py
 	$(BIN)/python book/reproduce/calibration.py

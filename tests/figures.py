@@ -18,4 +18,5 @@ FIGURES = {
     "downhill": interactive.downhill,
     "copies": interactive.copies,
     "smallest": partial(interactive.smallest, table("two-weights")),
+    "widths": partial(interactive.widths, table("widths")),
 }

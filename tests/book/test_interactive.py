@@ -8,6 +8,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from symvi.book.interactive.pair import _two_unit_bounds
 from symvi.information.pairwise import pairwise_bounds
 
 PAIR = symvi.MLP([1, 2, 1], activation="relu", bias=False, fixed_output=1.0)
-TWO_WEIGHTS = table("two-weights")
+TWO_WEIGHTS, WIDTHS = table("two-weights"), table("widths")
 
 
 def pair(separation: float):
@@ -220,6 +221,58 @@ def test_outlines_of_two_weights_hold_the_density_they_say():
     assert f" {panel.down(y):.1f}a" in outline
 
 
+@pytest.mark.parametrize("num", [2, 8])
+def test_kept_bounds_are_those_of_symvi(num):
+    made = script("widths")
+    for factor in (0.4, 1.0):
+        (kept,) = settings_of(WIDTHS, units=num, factor=factor)
+        q = made.posterior(num, factor)
+        assert np.allclose(pairwise_bounds(q), (kept["lower"], kept["upper"]), atol=2e-3)
+        exact = symvi.orbit_information(q, key=jax.random.key(7), num_samples=500)
+        assert abs(exact.value - kept["exact"]) < 4 * exact.std_error + 0.01
+    loc, scale = made.all_units()
+    assert np.allclose(loc[:, :2], WIDTHS["loc"], atol=1e-3)
+    assert np.allclose(scale[:, :2], WIDTHS["scale"], atol=1e-3)
+
+
+@pytest.mark.parametrize("setting", WIDTHS["settings"], ids=lambda s: f"{s['units']}-{s['factor']}")
+def test_kept_bounds_are_in_order(setting):
+    most, error = math.lgamma(setting["units"] + 1), 4 * setting["std_error"] + 1e-3
+    assert 0 <= setting["lower"] <= setting["upper"] <= most + 1e-3
+    assert setting["lower"] <= setting["guided_upper"] + error
+    assert setting["guided_lower"] <= min(setting["upper"], setting["guided_upper"]) + error
+    for k, value in zip(WIDTHS["permutations"], setting["infonce"], strict=True):
+        assert value <= min(math.log(k) + 1e-3, setting["upper"] + error)
+    assert ("exact" in setting) == (setting["units"] <= 16)
+    if "exact" in setting:
+        lowest = max(setting["lower"], setting["guided_lower"] - error, *setting["infonce"])
+        assert lowest - error <= setting["exact"]
+        assert setting["exact"] <= min(setting["upper"], setting["guided_upper"]) + error
+
+
+def test_widths_show_the_table():
+    figure = interactive.widths(WIDTHS)
+    (kept,) = settings_of(WIDTHS, units=64, factor=1.4)
+    shown = figure.at(place=5, factor=1.4, num_permutations=30)
+    assert shown["units"] == "64" and shown["exact"] == shown["exact_share"] == ""
+    assert shown["infonce"] == interactive.number(kept["infonce"][2], 2)
+    for bound in ("lower", "upper", "guided_lower", "guided_upper"):
+        assert shown[bound] == interactive.number(kept[bound], 2)
+        share = 100 * kept[bound] / math.lgamma(65)
+        assert shown[f"{bound}_share"] == interactive.number(share, 0)
+    parts = figure.scene(place=5).parts
+    assert parts["ovals"]["d"].count("M") == 64
+    assert parts["exact_marks"]["d"].count("M") == 4
+    assert len(parts["exact_curve"]["points"].split()) == 4
+
+
+def test_a_control_says_what_its_place_stands_for():
+    html = interactive.widths(WIDTHS, units=32)._repr_html_()
+    control = re.search(r"<input [^>]*name=\"place\"[^>]*>", html)[0]
+    assert 'value="4"' in control and 'aria-valuetext="32"' in control
+    assert re.search(r"<output [^>]*place\">32<", html)
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_whole_without_the_script(name):
     html = FIGURES[name]()._repr_html_()
@@ -261,6 +314,9 @@ def test_in_print_a_figure_is_its_sentence():
         (lambda: interactive.two_units().at(alpha=1), "alpha: expected one of the sliders sep"),
         (lambda: interactive.smallest(TWO_WEIGHTS, 0.3), "slope: expected a number from 0.05 to 0"),
         (lambda: interactive.smallest(TWO_WEIGHTS, noise=0), "noise: expected a number from 1 to"),
+        (lambda: interactive.widths(WIDTHS, 12), "units: expected one of 2, 4, 8, 16, 32, 64, 128"),
+        (lambda: interactive.widths(WIDTHS, 16, 3), "factor: expected a number from 0.2 to 2"),
+        (lambda: interactive.widths(WIDTHS).at(place=0.5), "place: expected a whole number"),
     ],
 )
 def test_bad_input(call, message):

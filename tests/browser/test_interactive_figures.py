@@ -27,6 +27,10 @@ SETTINGS += [
     ("smallest", {"slope": slope, "noise": noise})
     for slope, noise in ((0.05, 1), (0.05, 5), (0.12, 3.5), (0.2, 2.5), (0.2, 5))
 ]
+SETTINGS += [
+    ("widths", {"factor": factor, "place": place, "num_permutations": k})
+    for factor, place, k in ((0.2, 0, 10), (1.4, 3, 50), (0.6, 4, 20), (2, 6, 100))
+]
 
 
 @pytest.fixture

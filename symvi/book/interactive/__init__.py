@@ -9,6 +9,7 @@ properties that follow the page's light or dark scheme.
 
 from symvi.book.interactive.descent import downhill
 from symvi.book.interactive.figure import Figure, Panel, Scene, Slider, number, within
+from symvi.book.interactive.growth import widths
 from symvi.book.interactive.pair import two_units
 from symvi.book.interactive.relabelling import copies
 from symvi.book.interactive.two_weights import smallest
@@ -23,5 +24,6 @@ __all__ = [
     "number",
     "smallest",
     "two_units",
+    "widths",
     "within",
 ]

@@ -359,7 +359,47 @@
     return { values, parts };
   };
 
-  const MODELS = { "two-units": twoUnits, downhill, copies, smallest };
+  // --- width against information ---
+
+  const logFactorial = (n) => linspace(1, n, n).reduce((sum, factor) => sum + Math.log(factor), 0);
+
+  const widths = (state, data) => {
+    const [step, kept] = [
+      nearest(data.factors, state.factor),
+      nearest(data.permutations, state.num_permutations),
+    ];
+    const { place } = state;
+    const n = data.units[place];
+    const most = data.units.map(logFactorial);
+    const [curves, units] = [panelOf(data, "widths"), panelOf(data, "units")];
+    const radii = data.scale.slice(0, n).map((sds) => sds.map((sd) => sd * data.factors[step]));
+    const parts = {
+      here: curves.line([place, place], curves.y),
+      most: curves.line(curves.x, [100, 100]),
+      ovals: units.ovals(data.loc.slice(0, n), radii),
+    };
+    const values = {
+      units: number(n, 0),
+      factor: number(data.factors[step], 1),
+      num_permutations: number(data.permutations[kept], 0),
+      most: number(most[place], 2),
+    };
+    for (const [bound, found] of Object.entries(data.found)) {
+      const along = found
+        .filter((value, i) => i % data.factors.length === step && value !== null)
+        .map((value) => (Array.isArray(value) ? value[kept] : value));
+      const share = along.map((value, i) => (100 * value) / most[i]);
+      const known = place < share.length;
+      parts[`${bound}_curve`] = curves.line(share.map((_, i) => i), share);
+      values[bound] = known ? number(along[place], 2) : "";
+      values[`${bound}_share`] = known ? number(share[place], 0) : "";
+      const points = share.map((value, i) => [i, value]);
+      parts[`${bound}_marks`] = curves.ovals(points, share.map(() => data.mark));
+    }
+    return { values, parts };
+  };
+
+  const MODELS = { "two-units": twoUnits, downhill, copies, smallest, widths };
 
   // --- one figure: read the controls, run the model, move the parts ---
 
