@@ -16,6 +16,7 @@ from docutils import nodes
 from fontTools.subset import Subsetter
 from fontTools.ttLib import TTFont
 from PIL import Image
+from PIL.Image import open as open_image
 from sphinx_proof.nodes import proof_node
 
 # The parts that _config.yml loads, the fonts, and the TeX packages that a formula may ask for. Not
@@ -98,7 +99,7 @@ def shrink_figures(app, exception) -> None:
     if exception is not None or app.builder.format != "html":
         return
     for file in (Path(app.outdir) / "_images").glob("*.png"):
-        with Image.open(file) as image:
+        with open_image(file) as image:
             if image.mode == "P":
                 continue
             white = Image.new("RGBA", image.size, "white")
