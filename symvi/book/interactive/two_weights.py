@@ -28,18 +28,22 @@ _SHOWN = {"mean field": ("kl", "off"), "afterwards": ("kl",), "symmetrized": ("k
 def smallest(table: dict, slope: float = 0.1, noise: float = 3.0) -> Figure:
     r"""The two-weight network: slope and noise against posterior, fits and their divergences.
 
-    The network is f(x) = relu(w_1 x) + relu(w_2 x), the data are y = slope |x|, and the prior is
-    N(0, 1). With S_+ the sum of x^2 over x > 0 and S_- that over x < 0, the log joint density is
+    The network is f(x) = relu(w_1 x) + relu(w_2 x), the data are y = slope \|x\|, and the prior is
+    N(0, 1). With :math:`S_+` the sum of x^2 over x > 0 and :math:`S_-` that over x < 0, the log
+    joint density is
 
-        -(S_+ (relu(w_1) + relu(w_2) - slope)^2 + S_- (relu(-w_1) + relu(-w_2) - slope)^2)
-        / (2 noise^2) - (w_1^2 + w_2^2) / 2
+    .. math::
+
+        -\frac{S_+ (w_1^+ + w_2^+ - a)^2 + S_- (w_1^- + w_2^- - a)^2}{2 \sigma^2}
+        - \frac{w_1^2 + w_2^2}{2}, \quad w^\pm = \mathrm{relu}(\pm w),
+        \; a = \mathrm{slope}, \; \sigma = \mathrm{noise},
 
     but for a constant. The optima are looked up in `table`.
 
     Parameters
     ----------
     table : dict
-        What ``book/reproduce/two_weights.py`` writes: "squares" (S_+, S_-), "slopes" and "noises",
+        What ``book/reproduce/two_weights.py`` writes: "squares" (the two sums), "slopes" and "noises",
         each evenly spaced, and "settings", one for each slope and noise: the "distance" between
         the copies in standard deviations, "mean field" and "symmetrized" (two means, two standard
         deviations, the KL in nats) and "afterwards" (the KL in nats).
