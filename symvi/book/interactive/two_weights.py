@@ -28,7 +28,7 @@ _SHOWN = {"mean field": ("kl", "off"), "afterwards": ("kl",), "symmetrized": ("k
 def smallest(table: dict, slope: float = 0.1, noise: float = 3.0) -> Figure:
     r"""The two-weight network: slope and noise against posterior, fits and their divergences.
 
-    The network is f(x) = relu(w_1 x) + relu(w_2 x), the data are y = slope \|x\|, and the prior is
+    The network is f(x) = relu(w_1 x) + relu(w_2 x), the data are y = slope |x|, and the prior is
     N(0, 1). With :math:`S_+` the sum of x^2 over x > 0 and :math:`S_-` that over x < 0, the log
     joint density is
 
@@ -43,7 +43,7 @@ def smallest(table: dict, slope: float = 0.1, noise: float = 3.0) -> Figure:
     Parameters
     ----------
     table : dict
-        What ``book/reproduce/two_weights.py`` writes: "squares" (the two sums), "slopes" and "noises",
+        What ``book/reproduce/two_weights.py`` writes: "squares" (both sums), "slopes" and "noises",
         each evenly spaced, and "settings", one for each slope and noise: the "distance" between
         the copies in standard deviations, "mean field" and "symmetrized" (two means, two standard
         deviations, the KL in nats) and "afterwards" (the KL in nats).
