@@ -59,7 +59,7 @@ student: $(READY)
 
 # The built pages in headless Chromium, with the network blocked.
 check-pages: $(READY)
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest tests/browser -n logical --dist loadfile
 
 # Slides of each chapter's figures, in the built site.
 slides: $(READY)
