@@ -100,6 +100,10 @@ class Opened:
         self.page.evaluate("s => { document.documentElement.dataset.theme = s; }", scheme)
 
 
+# Colours half-way between two schemes are nobody's: they are not what is checked.
+NO_TRANSITIONS = "*, *::before, *::after { transition: none !important; }"
+
+
 @pytest.fixture(scope="module")
 def base():
     """The address of a server for the built site on this machine."""
@@ -133,6 +137,7 @@ def open_page(browser, base):
         opened = Opened(address, context.new_page())
         listen(opened)
         opened.page.goto(base + address, wait_until="load")
+        opened.page.add_style_tag(content=NO_TRANSITIONS)
         return opened
 
     yield show
