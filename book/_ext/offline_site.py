@@ -76,10 +76,14 @@ def shrink_icons(app, exception) -> None:
     static = Path(app.outdir) / "_static"
     [vendor] = (static / "vendor" / "fontawesome").iterdir()
     pages = Path(app.outdir).rglob("*.html")
-    used = {name for page in pages for name in re.findall(r"\bfa-[\w-]+", page.read_text("utf-8"))}
+    used = {
+        name
+        for page in pages
+        for name in re.findall(r"\bfa-[\w-]+", page.read_text(encoding="utf-8"))
+    }
     characters = set()
     for sheet in (*static.glob("*.css"), *static.glob("styles/*.css")):
-        for found in ICON_CHARACTER.findall(sheet.read_text("utf-8")):
+        for found in ICON_CHARACTER.findall(sheet.read_text(encoding="utf-8")):
             characters.add(int(found[1:], 16) if found[0] == "\\" else ord(found))
 
     def keep(rule: re.Match) -> str:
@@ -89,7 +93,9 @@ def shrink_icons(app, exception) -> None:
         return rule[0]
 
     icons = vendor / "css" / "all.min.css"
-    icons.write_text(WOFF2.sub("", ICON.sub(keep, icons.read_text("utf-8"))), encoding="utf-8")
+    icons.write_text(
+        WOFF2.sub("", ICON.sub(keep, icons.read_text(encoding="utf-8"))), encoding="utf-8"
+    )
     for file in (vendor / "webfonts").glob("*.ttf"):
         with TTFont(file) as font:
             subsetter = Subsetter()
