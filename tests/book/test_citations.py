@@ -311,7 +311,6 @@ def table() -> dict[str, list[chapters.Chapter]]:
 
 NOT_IN_A_CHAPTER = {
     "symvi.claim": "chapters record claims in hidden cells",
-    "symvi.load": "files of fits",
     "symvi.sweep": "the page on costs and the committed results",
 }
 
