@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 
 import jax
@@ -282,26 +282,24 @@ def _key_of_prior(prior_scale, scales: dict):
 
 
 def _key_of_value(thing):
-    """`thing` if equality compares all that it holds; otherwise what tells it from all others.
+    """All that a network or a likelihood holds; where that can't be hashed, what tells it apart.
 
-    A dataclass compares its fields. A subclass without the decorator may hold more than these, and
-    fields such as arrays can't be hashed: then only the same object is equal.
+    Its own equality might compare less: a subclass of a dataclass without the decorator inherits
+    one that does not see its attributes.
     """
-    if not is_dataclass(thing):
-        return id(thing)
-    compared = {one.name for one in fields(thing)}
-    if any(name not in compared and not _is_cached(thing, name) for name in vars(thing)):
-        return id(thing)
+    if not hasattr(thing, "__dict__"):
+        return thing
+    held = [
+        (name, type(value), _key_of_value(value) if is_dataclass(value) else value)
+        for name, value in vars(thing).items()
+        if not isinstance(getattr(type(thing), name, None), cached_property)
+    ]
+    key = (type(thing), *sorted(held, key=lambda one: one[0]))
     try:
-        hash(thing)
+        hash(key)
     except TypeError:
         return id(thing)
-    return thing
-
-
-def _is_cached(thing, name: str) -> bool:
-    """Whether an attribute was computed from the others."""
-    return isinstance(getattr(type(thing), name, None), cached_property)
+    return key
 
 
 def _prior_scales(prior_scale, shapes: dict) -> dict:

@@ -276,6 +276,32 @@ class TestEqualModels:
             log_likelihood(two, weights, x, y)
         )
 
+    def test_what_equality_does_not_compare_keeps_models_apart(self):
+        @dataclasses.dataclass(frozen=True)
+        class Blind(Gaussian):
+            shift: float = dataclasses.field(default=0.0, compare=False)
+
+        @dataclasses.dataclass(frozen=True, eq=False)
+        class Inherited(Gaussian):
+            shift: float = 0.0
+
+        @dataclasses.dataclass(frozen=True)
+        class Wrapped(symvi.Likelihood):
+            inner: symvi.Likelihood
+
+            def distribution(self, outputs, params):
+                return self.inner.distribution(outputs, params)
+
+        net = MLP([1, 3, 1], "tanh")
+        for one, two in (
+            (Blind(0.3, 0.0), Blind(0.3, 1.0)),
+            (Inherited(0.3, 0.0), Inherited(0.3, 1.0)),
+            (Wrapped(Inherited(0.3, 0.0)), Wrapped(Inherited(0.3, 1.0))),
+            (Wrapped(Gaussian(0.3)), Wrapped(Gaussian(0.4))),
+        ):
+            assert BNN(net, one) != BNN(net, two)
+        assert BNN(net, Inherited(0.3, 1.0)) == BNN(net, Inherited(0.3, 1.0))
+
     def test_fields_that_can_not_be_hashed_keep_models_apart(self):
         @dataclasses.dataclass(frozen=True)
         class Weighted(Gaussian):

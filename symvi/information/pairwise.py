@@ -93,7 +93,6 @@ class Pairwise(ClosedForm):
     """Both bounds by overlaps, without sampling; any width and depth. Training: the lower one."""
 
     name: ClassVar[str] = "pairwise"
-    kind: ClassVar[str] = "lower"
 
     layer_objective = staticmethod(layer_objective)
     layer_bounds = staticmethod(layer_bounds)

@@ -24,8 +24,8 @@ Where units overlap this is far tighter than the pairwise bounds, which look at 
 where they stand apart, B overstates KL(q_G || m^n) and the pairwise bounds win.
 :mod:`symvi.information.tightest` takes the better of both.
 
-The use of chi^2 follows Han and Niles-Weed (2024), who bound KL(q_G || m^n) for the m that is the
-mean of the units.
+The use of chi^2 follows Han and Niles-Weed (2024, arXiv:2408.09341), who bound KL(q_G || m^n) for
+the m that is the mean of the units.
 """
 
 from __future__ import annotations
@@ -93,10 +93,14 @@ def widened(units: UnitGaussians, reference: Reference) -> Reference:
     if units.lower is None:
         return reference._replace(cov=jnp.maximum(reference.cov, (units.scale**2).max(0) / WIDEST))
     ratios = inverse_of_positive(reference.cov) @ covariances(units.scale, units.lower)
-    for _ in range(POWERS):
-        ratios = ratios @ ratios
-    largest = jnp.trace(ratios, axis1=-2, axis2=-1) ** (0.5**POWERS)
-    return reference._replace(cov=reference.cov * jnp.maximum(1.0, largest.max() / WIDEST))
+    log_size = jnp.zeros(len(ratios), ratios.dtype)
+    for _ in range(POWERS):  # each power is divided by its trace, or it would overflow
+        trace = jnp.trace(ratios, axis1=-2, axis2=-1)
+        root = ratios / trace[:, None, None]
+        ratios, log_size = root @ root, 2 * (log_size + jnp.log(trace))
+    log_trace = log_size + jnp.log(jnp.trace(ratios, axis1=-2, axis2=-1))
+    largest = jnp.exp(log_trace.max() / 2**POWERS)
+    return reference._replace(cov=reference.cov * jnp.maximum(1.0, largest / WIDEST))
 
 
 def log_products(units: UnitGaussians, reference: Reference, sign: int = 1) -> Float[Array, "n n"]:
@@ -178,6 +182,9 @@ def layer_bounds(q: MeanField, group) -> tuple:
 def subadditive_bounds(q: MeanField) -> tuple:
     """``(lower, upper)`` of I(g; w) in nats, two scalars, without sampling.
 
+    With m the Gaussian of the average unit's mean and covariance, and B_ij the integral of
+    q_i q_j / m,
+
     sum_i KL(q_i || m) - log perm(B) + log n! <= I <= sum_i KL(q_i || m), summed over layers.
     Permanents are exact up to 16 units and otherwise bounded from above.
     """
@@ -192,7 +199,6 @@ class Subadditive(ClosedForm):
     """
 
     name: ClassVar[str] = "subadditive"
-    kind: ClassVar[str] = "lower"
 
     layer_objective = staticmethod(layer_objective)
     layer_bounds = staticmethod(layer_bounds)

@@ -40,7 +40,6 @@ class Tightest(ClosedForm):
     """
 
     name: ClassVar[str] = "tightest"
-    kind: ClassVar[str] = "lower"
 
     layer_objective = staticmethod(layer_objective)
     layer_bounds = staticmethod(layer_bounds)

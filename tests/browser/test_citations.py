@@ -5,10 +5,7 @@ Run by ``make check-pages`` after ``make book``; skipped where the built book is
 
 from __future__ import annotations
 
-import functools
-import http.server
 import re
-import threading
 from collections import defaultdict
 from html import unescape
 from pathlib import Path
@@ -48,22 +45,14 @@ def test_the_tags_of_a_page_are_plain_text(path):
     assert image.startswith("https://") or (path.parent / image).is_file()
 
 
-def test_a_button_copies_an_entry(browser):
-    handler = type(
-        "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}
-    )
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(handler, directory=str(SITE))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-        page = context.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/book/cite.html")
-        entries = page.locator(".highlight-bibtex")
-        assert page.locator(".highlight-bibtex button.copybtn").count() == entries.count()
-        entries.nth(1).locator("button.copybtn").click()
-        page.wait_for_timeout(200)
-        copied = page.evaluate("() => navigator.clipboard.readText()")
-        context.close()
-        server.shutdown()
+def test_a_button_copies_an_entry(browser, base):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{base}book/cite.html")
+    entries = page.locator(".highlight-bibtex")
+    assert page.locator(".highlight-bibtex button.copybtn").count() == entries.count()
+    entries.nth(1).locator("button.copybtn").click()
+    page.wait_for_timeout(200)
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    context.close()
     assert copied.startswith("@book{symvi,\n") and copied.rstrip().endswith("}")

@@ -7,9 +7,6 @@ missing. Each page is opened once, for all of its tests.
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,20 +99,6 @@ class Opened:
 
 # Colours half-way between two schemes are nobody's: they are not what is checked.
 NO_TRANSITIONS = "*, *::before, *::after { transition: none !important; }"
-
-
-@pytest.fixture(scope="module")
-def base():
-    """The address of a server for the built site on this machine."""
-    handler = type(
-        "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}
-    )
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(handler, directory=str(SITE))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
