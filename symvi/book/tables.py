@@ -134,7 +134,8 @@ def _text(heading: str, entry, digits: int) -> str:
     if isinstance(entry, str):
         return entry.replace("\n", " ")
     if isinstance(entry, Estimate):
-        return f"{_number(entry.value, digits)} ± {_number(entry.std_error, digits)}"
+        plus_minus = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"  # both numbers stay on one line
+        return _number(entry.value, digits) + plus_minus + _number(entry.std_error, digits)
     if hasattr(entry, "low") and hasattr(entry, "high"):  # an Interval has its mean beside them
         entry = (entry.low, entry.high)
     if isinstance(entry, (tuple, list, np.ndarray)) and len(entry) == 2:

@@ -25,7 +25,7 @@ from symvi.book import table
         (None, "–"),
         (True, "yes"),
         (np.bool_(False), "no"),
-        (symvi.Estimate(-1.0, 0.25, "lower"), "−1.00 ± 0.25"),
+        (symvi.Estimate(-1.0, 0.25, "lower"), "−1.00\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.25"),
         ((-1.0, 2.0), "[−1.00, 2.00]"),
         (symvi.mean_interval([1.0, 1.0, 1.0]), "[1.00, 1.00]"),
     ],
