@@ -26,10 +26,17 @@ def expected(name: str, wanted: str, got, remedy: str) -> ValueError:
 
 def described(value) -> str:
     """`value` in a few words, for an error message: large things by their type and shape."""
+    if _is_keys(value):
+        return "a JAX key" if value.ndim == 0 else f"JAX keys of shape {value.shape}"
     if isinstance(value, (np.ndarray, jax.Array)) and value.size > 1:
         return f"an array of {value.dtype} of shape {value.shape}"
     text = repr(value)
-    return text if len(text) <= 60 else f"an object of type {type(value).__name__}"
+    is_short = len(text) <= 60 and "\n" not in text
+    return text if is_short else f"an object of type {type(value).__name__}"
+
+
+def _is_keys(value) -> bool:
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def is_concrete(*values) -> bool:
@@ -51,13 +58,19 @@ def as_scalar(value) -> float | int | None:
     return array.item()
 
 
-def positive_int(name: str, value, least: int = 1) -> int:
-    """Return `value` as an int; ValueError unless it is a whole number >= `least`."""
+def positive_int(name: str, value, least: int = 1, *, of: str = "") -> int:
+    """Return `value` as an int; ValueError unless it is a whole number >= `least`.
+
+    `of` says whose argument it is, as in "size of group 'a'".
+    """
     number = as_scalar(value)
-    if not isinstance(number, int) or number < least:
-        wanted = f"a whole number >= {least}"
-        raise expected(name, wanted, described(value), f"pass for example {name}={max(least, 10)}")
-    return number
+    if isinstance(number, int) and number >= least:
+        return number
+    remedy = f"pass for example {name}={max(least, 10)}"
+    if isinstance(number, float) and number.is_integer() and number >= least:
+        remedy = f"pass {name}={int(number)}"
+    label = f"{name} of {of}" if of else name
+    raise expected(label, f"a whole number >= {least}", described(value), remedy)
 
 
 def positive_number(name: str, value, example: float = 0.01) -> float:
@@ -85,7 +98,7 @@ def flag(name: str, value) -> bool:
     return bool(value)
 
 
-def one_of(name: str, value, options) -> None:
+def one_of(name: str, value, options, remedy: str = "choose one of these") -> None:
     """ValueError unless `value` is one of `options`."""
     try:
         known = value in options
@@ -93,7 +106,7 @@ def one_of(name: str, value, options) -> None:
         known = False
     if not known:
         listed = ", ".join(map(repr, options))
-        raise expected(name, f"one of {listed}", described(value), "choose one of these")
+        raise expected(name, f"one of {listed}", described(value), remedy)
 
 
 def as_seed(seed) -> int:
@@ -115,7 +128,7 @@ def as_key(key, name: str = "key") -> jax.Array:
     if key is None:
         return jax.random.key(0)
     if isinstance(key, jax.Array):
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+        if _is_keys(key) and key.ndim == 0:
             return key
         if key.dtype == np.uint32 and key.shape == (2,):  # made by jax.random.PRNGKey
             return jax.random.wrap_key_data(key)
@@ -134,9 +147,10 @@ def is_finite(value) -> bool:
     return not is_concrete(value) or bool(np.all(np.isfinite(np.asarray(value))))
 
 
-def as_numbers(name: str, value) -> jax.Array:
+def as_numbers(name: str, value, remedy: str | None = None) -> jax.Array:
     """`value` as an array of numbers; ValueError for None, text, objects, dicts and ragged lists.
 
+    `remedy` says what to do about these, where more is known than that numbers are wanted.
     Whole numbers beyond 32 bits are refused where JAX would wrap them round.
     """
     if isinstance(value, jax.Array) and not _is_complex_or_key(value):
@@ -144,18 +158,27 @@ def as_numbers(name: str, value) -> jax.Array:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # PyTorch: a tensor with a gradient
-        remedy = "pass an array of numbers"
+        remedy = remedy or "pass an array of numbers"
         raise expected(name, "an array of numbers", described(value), remedy) from error
     if array.dtype.kind not in "biuf":
         got = f"{type(value).__name__} of dtype {array.dtype}"
-        raise expected(
-            name, "an array of numbers", got, "convert it, for example by np.asarray(...)"
-        )
+        raise expected(name, "an array of numbers", got, remedy or _conversion(array))
     made = jnp.asarray(array)
     if array.dtype.kind in "iu" and made.dtype != array.dtype and not np.array_equal(made, array):
         remedy = "rescale it, or turn on double precision (jax_enable_x64)"
         raise expected(name, "whole numbers of at most 32 bits", "larger ones", remedy)
     return made
+
+
+def _conversion(array: np.ndarray) -> str:
+    """What to do about an array of text or objects: to convert it helps if numbers come of it."""
+    try:
+        converts = array.dtype.kind in "OSU" and bool(np.isfinite(array.astype(float)).all())
+    except (TypeError, ValueError):
+        converts = False
+    if converts:
+        return "convert it, for example by np.asarray(..., dtype=float)"
+    return "pass an array of numbers"
 
 
 def _is_complex_or_key(array: jax.Array) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from symvi.information import METHODS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "symvi"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -37,7 +39,7 @@ HEAVY = {
     "torch",
     "xarray",
 }
-METHOD_NAMES = {"exact", "infonce", "guided", "pairwise", "subadditive", "tightest", "bethe"}
+METHOD_NAMES = set(METHODS)
 WRITERS = {"replace": "os", "rename": "os", "mkstemp": "tempfile", "NamedTemporaryFile": "tempfile"}
 
 

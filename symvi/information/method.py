@@ -6,8 +6,11 @@ method is a small frozen object that says what it puts in place of I: a value fo
 both.
 
 **How to add a bound.** Copy one file, ``infonce.py`` for a bound by draws or ``pairwise.py`` for
-one in closed form. Put your derivation at its top, say what the bound is (`kind`) and what it needs
-of the group (`check`), and write its value. Then add one row to the table in ``methods.py``.
+one in closed form. Put your derivation at its top, say what the bound is (`name`, `kind`) and what
+it needs of the group (`check`), and write its value. Keep ``@dataclass(frozen=True)`` above the
+class and every setting a field of it: compiled functions tell methods apart by their fields, and
+take two that differ in anything else for the same. Then add one row to the table in ``methods.py``.
+A method that stays outside the package needs no row: pass the object itself.
 ``fit``, ``elbo``, ``orbit_information``, :class:`Symmetrized` and the NumPyro guide ask nothing but
 what stands in :class:`Method`, and the tests go through the table.
 """
@@ -38,9 +41,10 @@ class Method:
     Attributes
     ----------
     name : str
-        The string that stands for the method with its default settings.
+        The string that stands for the method with its default settings; every class has its own.
     kind : str
-        What training with it maximises: L_G itself ("exact"), a "lower" or an "upper" bound of it.
+        What training with it maximises: L_G itself ("exact"), a "lower" or an "upper" bound of it,
+        or neither ("approximate"). There is no default.
     needs_key : bool
         Whether `pointwise` draws random numbers.
     evaluation_draws : int
@@ -48,7 +52,7 @@ class Method:
     """
 
     name: ClassVar[str | None] = None
-    kind: ClassVar[str] = "exact"
+    kind: ClassVar[str]
     needs_key: ClassVar[bool] = False
     evaluation_draws: ClassVar[int] = 1000
 
@@ -71,9 +75,9 @@ class Method:
         """What needs no draws, in nats, for a step of training: ``(value, next state)``.
 
         Warm starts make it cheap, and it may be looser than :meth:`final_closed_form`, on the same
-        side.
+        side. Without one of its own it is that.
         """
-        return 0.0, state
+        return self.final_closed_form(q), state
 
     def final_closed_form(self, q: MeanField):
         """What needs no draws, in nats, for a posterior as it is: as tight as it goes. A scalar."""
@@ -89,12 +93,15 @@ class Method:
 
     def estimate(self, q: MeanField, key, num_samples: int) -> Estimate | Bounds:
         """I(g; w) by `num_samples` draws of w, in nats."""
-        return from_samples(np.asarray(measured(q, key, self, num_samples)), self.kind)
+        drawn = np.asarray(measured(q, key, self, num_samples))
+        return from_samples(drawn + float(self.final_closed_form(q)), self.kind)
 
 
 @dataclass(frozen=True)
 class Plain(Method):
     """No symmetrizing: L itself. What ``symmetrize=None`` stands for."""
+
+    kind: ClassVar[str] = "exact"
 
     def __str__(self) -> str:
         return "None"  # as the argument spells it

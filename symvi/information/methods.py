@@ -10,9 +10,11 @@ from symvi.information.exact import Exact
 from symvi.information.guided import Guided
 from symvi.information.infonce import InfoNCE
 from symvi.information.method import Method, Plain
+from symvi.information.own import check_own, check_values
 from symvi.information.pairwise import Pairwise
 from symvi.information.subadditive import Subadditive
 from symvi.information.tightest import Tightest
+from symvi.posteriors.mean_field import MeanField
 
 METHODS = {
     "exact": Exact,
@@ -45,17 +47,34 @@ def as_method(
     Raises
     ------
     ValueError
-        For an unknown method, K < 1, and K beside an object, which has its own settings.
+        For an unknown method, K < 1, and K beside an object, which has its own settings; for an
+        object of one's own that is no value, or does not say what it is
+        (:mod:`symvi.information.own`).
     """
     if num_permutations is not None:
         num_permutations = positive_int("num_permutations", num_permutations)
     if isinstance(value, Method):
+        if not _is_ours(value):
+            check_own(value, argument, tuple(METHODS))
         return _with_its_own_settings(value, num_permutations)
     if isinstance(value, type) and issubclass(value, Method):
         got = f"the class {value.__name__}"
         raise expected(argument, "a method", got, f"write {argument}={value.__name__}()")
-    one_of(argument, value, (None, *METHODS) if optional else tuple(METHODS))
+    names = (None, *METHODS) if optional else tuple(METHODS)
+    one_of(argument, value, names, "choose one of these or pass an object of symvi.information")
     return Plain() if value is None else _of_string(str(value), num_permutations)
+
+
+def check_at(method: Method, q: MeanField, argument: str) -> None:
+    """ValueError about the user's `argument` unless the method can do the group of `q`, and gives
+    scalars there."""
+    method.check(q.symmetry, argument)
+    if not _is_ours(method):
+        check_values(method, q, argument)
+
+
+def _is_ours(method) -> bool:
+    return type(method) in (Plain, *METHODS.values())
 
 
 def _with_its_own_settings(method, num_permutations):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from symvi.checks import as_key, positive_int
 from symvi.estimates import Bounds, Estimate
 from symvi.information.method import Method, warn_if_trivial
-from symvi.information.methods import as_method
+from symvi.information.methods import as_method, check_at
 from symvi.information.symmetrized import as_base
 
 
@@ -62,6 +62,6 @@ def orbit_information(
     method = as_method(method, "method", num_permutations, optional=False)
     num_samples = positive_int("num_samples", num_samples)
     q = as_base(q)
-    method.check(q.symmetry, "method")
+    check_at(method, q, "method")
     warn_if_trivial(q.symmetry)
     return method.estimate(q, as_key(key), num_samples)

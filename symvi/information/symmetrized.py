@@ -22,7 +22,7 @@ import numpyro.distributions as dist
 from symvi.checks import as_key, as_numbers, described, expected, positive_int
 from symvi.estimates import Estimate, from_samples
 from symvi.information.method import Method, Plain
-from symvi.information.methods import as_method
+from symvi.information.methods import as_method, check_at
 from symvi.posteriors.mean_field import MeanField, over_draws
 from symvi.symmetry import Symmetry
 
@@ -122,7 +122,7 @@ class Symmetrized(dist.Distribution):
         layer for "exact".
         """
         self._check_single()
-        self.method.check(self.symmetry, "method")
+        check_at(self.method, self.base, "method")
         if not isinstance(value, dict):
             value = self._unflatten(as_numbers("value", value))
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from symvi.checks import as_key, positive_int
 from symvi.estimates import Estimate, from_samples
-from symvi.information.method import Method, warn_if_trivial
-from symvi.information.methods import as_method
+from symvi.information.method import Method, Plain, warn_if_trivial
+from symvi.information.methods import as_method, check_at
 from symvi.information.symmetrized import Symmetrized, as_posterior
 from symvi.models import BNN, check_model
 from symvi.posteriors.mean_field import MeanField
@@ -61,11 +61,11 @@ def elbo(
     x, y = bnn.check_data(x, y)
     q = as_posterior(q)
     if isinstance(q, Symmetrized):
-        method = q.method if symmetrize is None else method
+        method = q.method if isinstance(method, Plain) else method
         q = q.base
     bnn.check_params(q.loc, "q")
-    method.check(q.symmetry, "symmetrize")
-    if method.name is not None:
+    check_at(method, q, "symmetrize")
+    if not isinstance(method, Plain):
         warn_if_trivial(q.symmetry)
     return evaluated(bnn, q, x, y, method, key, num_samples)
 

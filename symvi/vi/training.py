@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from symvi.checks import (
     as_numbers,
     as_scalar,
+    described,
     expected,
     flag,
     one_of,
@@ -21,8 +22,8 @@ from symvi.checks import (
     seed_to_key,
     shows_progress,
 )
-from symvi.information.method import Method, warn_if_trivial
-from symvi.information.methods import as_method
+from symvi.information.method import Method, Plain, warn_if_trivial
+from symvi.information.methods import as_method, check_at
 from symvi.information.symmetrized import Symmetrized, as_base
 from symvi.models import BNN, check_model
 from symvi.posteriors.mean_field import MeanField
@@ -47,6 +48,10 @@ CHUNKS = 20  # how often a fit saves its state and updates its bar
 LARGE = 10_000  # data; beyond, few draws evaluate a fit
 DRAWS_OF_LARGE = 20
 RISING = 1.0  # nats over the last tenth of the steps, beyond noise: then a fit is not done
+NO_START = (
+    "check the parameters of the likelihood (a rate or a scale needs jnp.exp of the outputs) and "
+    "the scale of y"
+)
 ADVICE = "lower learning_rate or initial_scale, or standardise the data"
 
 
@@ -215,14 +220,19 @@ def _checked(bnn, x, y, *, symmetrize, num_permutations, init, checkpoint, seed,
     )
     if plan.monitor_every is not None and plan.steps % plan.monitor_every:
         wanted = f"a divisor of steps = {plan.steps}"
-        remedy = f"pass for example {max(1, plan.steps // CHUNKS)}"
+        remedy = f"pass for example {_divisor(plan.steps, plan.steps // CHUNKS)}"
         raise expected("monitor_every", wanted, plan.monitor_every, remedy)
     if plan.batch_size is not None and plan.batch_size > len(x):
         remedy = "pass None for all data"
         raise expected("batch_size", f"at most N = {len(x)}", plan.batch_size, remedy)
-    if method.name is not None:
+    if not isinstance(method, Plain):
         warn_if_trivial(bnn.symmetry, stacklevel=4)
     return plan
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor of `number` that is at most `most`; 1 if there is none."""
+    return next((part for part in range(most, 1, -1) if number % part == 0), 1)
 
 
 def _checked_options(
@@ -258,6 +268,10 @@ def _checked_options(
 def _as_start(bnn, init, initial_scale) -> MeanField:
     """What the user gives as `init`, as a posterior."""
     if not isinstance(init, dict):
+        if not isinstance(getattr(init, "posterior", init), (MeanField, Symmetrized)):
+            wanted = "a MeanField, UnitNormal, Symmetrized, Fit or dict of weights by name"
+            remedy = 'pass for example {"W1": array} or a posterior'
+            raise expected("init", wanted, described(init), remedy)
         q = as_base(init, "init")
         bnn.check_params(q.loc, "init")
         return q
@@ -276,6 +290,7 @@ def _start(plan: _Plan) -> State:
     """The state before the first step."""
     k_init, k_steps, _ = plan.keys()
     theta = _first_theta(plan, jax.random.split(k_init, plan.restarts))
+    check_at(plan.method, posterior_of(plan.bnn, _only(theta, 0)), "symmetrize")
 
     def method_state(theta):
         return plan.method.start(posterior_of(plan.bnn, theta))
@@ -446,6 +461,8 @@ def _where_it_stopped(plan, done: int) -> str:
 def _judged(plan: _Plan, trained: _Trained) -> Fit:
     """The restarts that stayed finite, evaluated by fresh draws, and the best of them."""
     good = _finite_restarts(plan, trained)
+    if not np.isfinite(trained.losses[:, :1]).any():  # before any step
+        _check_log_joint(plan)
     _report_diverged(trained.losses, good)
     kept = tuple(int(restart) for restart in np.flatnonzero(good))
     posteriors = [posterior_of(plan.bnn, _only(trained.state.theta, r)) for r in kept]
@@ -453,7 +470,7 @@ def _judged(plan: _Plan, trained: _Trained) -> Fit:
     best = posteriors[int(np.argmax([elbo.value for elbo in elbos]))]
     return Fit(
         bnn=plan.bnn,
-        posterior=best if plan.symmetrize is None else Symmetrized(best),
+        posterior=best if isinstance(plan.method, Plain) else Symmetrized(best),
         posteriors=posteriors,
         elbos=elbos,
         losses=trained.losses,
@@ -488,6 +505,19 @@ def _finite_restarts(plan, trained) -> np.ndarray:
     for leaf in jax.tree.leaves(trained.state.theta):
         good &= np.isfinite(leaf).reshape(plan.restarts, -1).all(axis=1)
     return good
+
+
+def _check_log_joint(plan) -> None:
+    """ValueError if the log joint is nowhere finite where the restarts start: no step did that."""
+    starts = _start(plan).theta.loc
+
+    def log_joint(loc):
+        return plan.bnn.log_joint(plan.bnn.unravel(loc), plan.x, plan.y)
+
+    found = np.asarray(jax.lax.map(log_joint, starts))
+    if not np.isfinite(found).any():
+        wanted, got = "a finite log joint at the starting weights", str(found[0])
+        raise expected("fit", wanted, got, NO_START)
 
 
 def _report_diverged(losses, good) -> None:

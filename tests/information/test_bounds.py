@@ -23,6 +23,7 @@ from symvi import (
     orbit_information,
 )
 from symvi.information import (
+    METHODS,
     pairwise_bounds,
     pairwise_objective,
     pointwise_exact,
@@ -323,7 +324,7 @@ DEEP_LOC = DEEP.init(jax.random.key(0))
     [
         (
             lambda: orbit_information(units(3, 2), "best"),
-            "method: expected one of 'exact', 'infonce', 'guided', .*'bethe', got 'best'",
+            f"method: expected one of {', '.join(map(repr, METHODS))}, got 'best'",
         ),
         (
             lambda: orbit_information(units(3, 2), "guided", num_permutations=0),

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,20 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from symvi import BNN, MLP, Bounds, Gaussian, MeanField, Symmetry, UnitGroup, UnitNormal, elbo
+from symvi import (
+    BNN,
+    MLP,
+    Bounds,
+    Gaussian,
+    MeanField,
+    Symmetrized,
+    Symmetry,
+    UnitGroup,
+    UnitNormal,
+    elbo,
+    fit,
+    load,
+)
 from symvi.information import (
     METHODS,
     Exact,
@@ -279,6 +292,7 @@ def test_the_elbo_of_a_trivial_group_says_so_where_it_is_symmetrized():
         )
 
 
+@dataclass(frozen=True)
 class Halved(Method):
     """A user's own bound: half of the exact value."""
 
@@ -295,3 +309,242 @@ def test_a_method_of_ones_own_works_everywhere():
     gained = elbo(bnn, q, X, Y, symmetrize=Halved(), key=KEY, num_samples=DRAWS)
     assert gained.kind == "lower"
     assert gained.value - bound("one layer", None).value == pytest.approx(found.value, abs=1e-10)
+
+
+@dataclass(frozen=True)
+class Share(Method):
+    """A share of the exact value; the share is a setting."""
+
+    share: float = 0.5
+
+    name, kind = "share", "lower"
+
+    def pointwise(self, q, params, key):
+        return self.share * Exact().pointwise(q, params, key)
+
+
+@dataclass(frozen=True)
+class Constant(Method):
+    """A closed form without draws."""
+
+    value: float = 0.25
+
+    name, kind = "constant", "lower"
+
+    def final_closed_form(self, q):
+        return self.value
+
+
+QUICK = {"steps": 2, "restarts": 1, "num_samples": 2, "progress": False}
+SMALL = BNN(NETS["one layer"], Gaussian(0.3))
+
+
+def test_settings_of_ones_own_are_told_apart_by_compiled_functions():
+    for share in (0.5, 0.25):
+        found = orbit_information(posterior("one layer"), Share(share), KEY, num_samples=DRAWS)
+        assert found.value == pytest.approx(share * information("one layer", "exact").value)
+
+
+def test_a_closed_form_of_ones_own_works_everywhere():
+    """It is written once, as `final_closed_form`: training and estimates take it from there."""
+    q = posterior("one layer")
+    assert orbit_information(q, Constant(), KEY, num_samples=3) == (0.25, 0.0, "lower")
+    gained = elbo(SMALL, q, X, Y, symmetrize=Constant(), key=KEY, num_samples=DRAWS)
+    assert gained.value - bound("one layer", None).value == pytest.approx(0.25, abs=1e-10)
+    plain, raised = (fit(SMALL, X, Y, symmetrize=s, **QUICK) for s in (None, Constant()))
+    np.testing.assert_allclose(plain.losses - raised.losses, 0.25, rtol=1e-10)
+
+
+class Bare(Method):
+    """Its setting is no field: without the check, two of them are equal."""
+
+    name, kind = "bare", "lower"
+
+    def __init__(self, share):
+        self.share = share
+
+    def pointwise(self, q, params, key):
+        return self.share * Exact().pointwise(q, params, key)
+
+
+class Slotted(Bare):
+    """The same, in a slot."""
+
+    name = "slotted"
+    __slots__ = ("share",)
+
+
+@dataclass(frozen=True, eq=False)
+class Uncompared(Share):
+    """A field more, which the equality of its parent does not look at."""
+
+    power: int = 1
+
+    name = "uncompared"
+
+
+@dataclass(frozen=True)
+class Ignored(Share):
+    """A field that is left out of the comparison."""
+
+    power: int = field(default=1, compare=False)
+
+    name = "ignored"
+
+
+class Kindless(Method):
+    name = "kindless"
+
+    def pointwise(self, q, params, key):
+        return 1.0
+
+
+class Sideways(Kindless):
+    name, kind = "sideways", "sideways"
+
+
+class Nameless(Method):
+    kind = "lower"
+
+    def pointwise(self, q, params, key):
+        return 1.0
+
+
+class Disguised(Exact):
+    """Passes for its parent, whose name, kind and density it would have."""
+
+    def pointwise(self, q, params, key):
+        return 0.5 * super().pointwise(q, params, key)
+
+
+class Taken(Nameless):
+    name = "exact"
+
+
+class OldKind(Exact):
+    name = "old kind"
+    log_density = Method.log_density
+
+    def pointwise(self, q, params, key):
+        return 0.5 * super().pointwise(q, params, key)
+
+
+class OldDensity(Disguised):
+    name, kind = "old density", "lower"
+
+
+class OldBounds(Guided):
+    """`orbit_information` would give its parent's bounds."""
+
+    name, kind = "old bounds", "lower"
+
+    def pointwise(self, q, params, key):
+        return 0.0
+
+
+class Quiet(Plain):
+    name, kind = "quiet", "lower"
+
+    def pointwise(self, q, params, key):
+        return 1.0
+
+
+class Empty(Method):
+    name, kind = "empty", "lower"
+
+
+class Half(Method):
+    """A fit would be trained with the closed form and evaluated without it."""
+
+    name, kind = "half", "lower"
+
+    def closed_form(self, q, state):
+        return 1.0, state
+
+
+NO_METHODS = {
+    "a hidden setting": (lambda: Bare(0.5), "settings are dataclass fields", "frozen=True"),
+    "a slot": (lambda: Slotted(0.5), "settings are dataclass fields", "frozen=True"),
+    "a field not compared": (Uncompared, "settings are dataclass fields", "frozen=True"),
+    "a field left out": (Ignored, "settings are dataclass fields", "frozen=True"),
+    "a list": (lambda: Share([0.5]), "settings can be hashed", "tuples"),
+    "an array": (lambda: Share(np.ones(2)), "settings can be hashed", "tuples"),
+    "no kind": (Kindless, "kind is one of 'exact', 'lower'", "kind = "),
+    "an unknown kind": (Sideways, "kind is one of 'exact', 'lower'", "kind = "),
+    "no name": (Nameless, "a name of its own", "name = 'nameless'"),
+    "a parent's name": (Disguised, "a name of its own", "name = 'disguised'"),
+    "a taken name": (Taken, "a name of its own", "name = 'taken'"),
+    "a parent's kind": (OldKind, "writes kind beside", "write kind too, or subclass Method"),
+    "a parent's density": (OldDensity, "writes log_density beside", "write log_density"),
+    "a parent's bounds": (OldBounds, "writes measure beside", "write measure"),
+    "a kind of Plain": (Quiet, "adds something", "subclass Method"),
+    "no value": (Empty, "writes one of pointwise", "write pointwise"),
+    "half a closed form": (Half, "final_closed_form beside", "final_closed_form"),
+}
+
+
+@pytest.mark.parametrize("case", NO_METHODS)
+def test_methods_of_ones_own_that_would_mislead(case):
+    made, wanted, remedy = NO_METHODS[case]
+    q = posterior("one layer")
+    for argument, call in {
+        "symmetrize": lambda: fit(SMALL, X, Y, symmetrize=made(), **QUICK),
+        "symmetrize ": lambda: elbo(SMALL, q, X, Y, symmetrize=made()),
+        "method": lambda: orbit_information(q, made()),
+        "method ": lambda: Symmetrized(q, method=made()),
+    }.items():
+        match = f"^{argument.strip()}: expected .*{wanted}.*, got .*; .*{remedy}"
+        with pytest.raises(ValueError, match=match):
+            call()
+
+
+def of_values(**values):
+    """A method whose values are what is given."""
+    written = {name: (lambda self, *given, v=v: v) for name, v in values.items()}
+    return type("Odd", (Method,), {"name": "odd", "kind": "lower", **written})()
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (
+            {"pointwise": jnp.ones(2)},
+            r"Odd.pointwise to be one number.*, got float64 of shape",
+        ),
+        ({"pointwise": (1.0, 2.0)}, "Odd.pointwise to be one number.*, got a tuple"),
+        ({"pointwise": None}, "Odd.pointwise to be one number.*, got None"),
+        ({"pointwise": "1"}, "Odd.pointwise to be one number.*, got '1'"),
+        ({"pointwise": 1j}, "Odd.pointwise to be one number"),
+        ({"final_closed_form": jnp.ones(2)}, "Odd.final_closed_form to be one number"),
+        ({"closed_form": 1.0, "final_closed_form": 1.0}, r"Odd.closed_form to return a pair"),
+        ({"closed_form": ([1.0], {}), "final_closed_form": 1.0}, "Odd.closed_form to be one numb"),
+    ],
+)
+def test_values_that_are_no_number_are_seen_before_any_work(values, wanted):
+    q, method = posterior("one layer"), of_values(**values)
+    long = {**QUICK, "steps": 10**9}
+    for argument, call in {
+        "symmetrize": lambda: fit(SMALL, X, Y, symmetrize=method, **long),
+        "symmetrize ": lambda: elbo(SMALL, q, X, Y, symmetrize=method),
+        "method": lambda: orbit_information(q, method),
+        "method ": lambda: Symmetrized(q, method=method).log_prob(q.loc),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{argument.strip()}: expected {wanted}"):
+            call()
+
+
+def test_the_plain_method_is_what_none_stands_for(tmp_path):
+    plain, none = (fit(SMALL, X, Y, symmetrize=s, **QUICK) for s in (Plain(), None))
+    assert type(plain.posterior) is type(none.posterior) is MeanField
+    np.testing.assert_array_equal(plain.losses, none.losses)
+    plain.save(tmp_path / "fit.npz")
+    assert load(tmp_path / "fit.npz").symmetrize is None
+    q = Symmetrized(posterior("one layer"))
+    found = (elbo(SMALL, q, X, Y, symmetrize=s, key=KEY, num_samples=5) for s in (Plain(), None))
+    assert len(set(found)) == 1
+
+
+def test_a_method_of_ones_own_warns_of_a_trivial_group():
+    net = MLP([1, 1, 1], "relu")
+    with pytest.warns(UserWarning, match="only the identity"):
+        fit(BNN(net, Gaussian(0.3)), X, Y, symmetrize=Share(), **QUICK)
