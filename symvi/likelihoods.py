@@ -14,6 +14,9 @@ answers itself.
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
@@ -73,9 +76,7 @@ class Likelihood:
         if y.shape != wanted:
             one_number = event_shape in ((), (1,)) and y.shape in ((num,), (num, 1))
             if not one_number:
-                sizes = ", ".join(str(size) for size in (-1, *event_shape))
-                remedy = f"reshape it, for example y.reshape({sizes})"
-                raise expected("y", f"shape {wanted}", y.shape, remedy)
+                raise expected("y", f"shape {wanted}", y.shape, _of_shape(y, num, event_shape))
             y = y.reshape(wanted)
         if not is_finite(y):
             raise expected("y", "finite numbers", "NaN or infinity", "drop these rows")
@@ -109,15 +110,106 @@ class Likelihood:
         found = []
 
         def look(outputs, params):
-            law = self.distribution(outputs, params)
+            law = self.distribution(outputs, _Latents(self, params))
             check_law(self, law, num)
             found.append((law.event_shape, law.support))
             return outputs
 
-        params = {name: jnp.zeros(prior.shape()) for name, prior in self.latents().items()}
-        jax.eval_shape(look, jnp.zeros((num, d_out)), params)
+        latents = own_latents(self)
+        params = {name: jnp.zeros(prior.shape()) for name, prior in latents.items()}
+        with _columns_seen(self, d_out):
+            jax.eval_shape(look, jnp.zeros((num, d_out)), params)
+            _read_numpy(self, np.zeros((num, d_out)), params)
         event_shape, support = found[-1]
         return event_shape, support if is_concrete(*jax.tree.leaves(support)) else None
+
+
+class _Latents(dict):
+    """A likelihood's own parameters; a ValueError says which one it reads but does not have."""
+
+    def __init__(self, likelihood: Likelihood, params: dict):
+        super().__init__(params)
+        self.likelihood = type(likelihood).__name__
+
+    def __missing__(self, name):
+        wanted = f"parameters that {self.likelihood}.latents() names ({sorted(self) or 'none'})"
+        remedy = "give it a NumPyro prior in latents()"
+        raise expected(f"{self.likelihood}.distribution", wanted, f"params[{name!r}]", remedy)
+
+
+def own_latents(likelihood: Likelihood) -> dict:
+    """The likelihood's own parameters, or ValueError: a dict of NumPyro priors on the real line."""
+    name = f"{type(likelihood).__name__}.latents()"
+    latents = likelihood.latents()
+    if not isinstance(latents, dict) or not all(isinstance(key, str) for key in latents):
+        remedy = 'return for example {"log_scale": numpyro.distributions.Normal(0, 1)}'
+        raise expected(name, "a dict of NumPyro priors by name", described(latents), remedy)
+    for key, prior in latents.items():
+        support = prior.support if isinstance(prior, dist.Distribution) else None
+        while isinstance(support, type(dist.constraints.independent(dist.constraints.real, 1))):
+            support = support.base_constraint
+        if support not in (dist.constraints.real, dist.constraints.real_vector):
+            wanted = "a NumPyro prior on the real line"
+            remedy = "take for example the log of a scale as the parameter, with a Normal prior"
+            raise expected(f"latents()[{key!r}]", wanted, described(prior), remedy)
+    return latents
+
+
+@contextlib.contextmanager
+def _columns_seen(likelihood: Likelihood, d_out: int) -> Iterator[None]:
+    """ValueError for a column of outputs that the network lacks.
+
+    JAX reads the last column in its place, unless it is told to check the indices that it knows.
+    """
+    option = "jax_check_static_indices"
+    before = getattr(jax.config, option, None)  # None: this JAX has no such check
+    try:
+        if before is not None:
+            jax.config.update(option, True)
+        yield
+    except IndexError as error:
+        name = f"{type(likelihood).__name__}.distribution"
+        wanted, got = f"outputs of the network ({d_out} a datum)", f"an index beyond them ({error})"
+        remedy = "widen the network: the last of its widths is the number of outputs"
+        raise expected(name, wanted, got, remedy) from error
+    finally:
+        if before is not None:
+            jax.config.update(option, before)
+
+
+def _read_numpy(likelihood: Likelihood, outputs: np.ndarray, params: dict) -> None:
+    """IndexError where NumPy sees one; what else NumPy's arrays cannot do does not matter."""
+
+    def look(params):
+        likelihood.distribution(outputs, params)
+        return params
+
+    try:
+        jax.eval_shape(look, params)
+    except IndexError:
+        raise
+    except Exception:
+        return
+
+
+def _of_rows(y, num: int) -> str | None:
+    """What to do about a `y` of another number of rows; None where that is not its fault."""
+    rows = y.shape[0] if y.ndim else None
+    if rows == num:
+        return None
+    shown = "is one number" if rows is None else f"has {rows}"
+    return f"x has {num} rows, y {shown}: give both one row a datum"
+
+
+def _of_shape(y, num: int, event_shape: tuple) -> str:
+    """What to do about a `y` of another shape than ``(num, *event_shape)``."""
+    if y.size == math.prod((num, *event_shape)):
+        sizes = ", ".join(str(size) for size in (-1, *event_shape))
+        return f"reshape it, for example y.reshape({sizes})"
+    one = {(): "one number", (1,): "one number"}.get(
+        event_shape, f"an entry of shape {event_shape}"
+    )
+    return _of_rows(y, num) or f"give each datum {one}, or choose another model for such y"
 
 
 def check_law(likelihood, law, num: int) -> None:
@@ -205,7 +297,8 @@ class Categorical(Likelihood):
         if y.shape == (num, 1):
             y = y[:, 0]
         if y.shape != (num,):
-            remedy = "pass class numbers, not one-hot rows (for example y.argmax(1))"
+            one_hot = "pass class numbers, not one-hot rows (for example y.argmax(1))"
+            remedy = _of_rows(y, num) or one_hot
             raise expected("y", f"labels of shape ({num},)", f"shape {y.shape}", remedy)
         if not jnp.issubdtype(y.dtype, jnp.integer):
             remedy = "convert class numbers, for example y.astype(int)"

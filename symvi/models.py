@@ -15,7 +15,7 @@ import numpyro
 import numpyro.distributions as dist
 
 from symvi.checks import as_key, as_numbers, as_scalar, described, expected, is_finite
-from symvi.likelihoods import Likelihood, check_law
+from symvi.likelihoods import Likelihood, check_law, own_latents
 
 NETWORK = ("shapes", "symmetry", "widths", "init", "apply")  # what a network must have
 
@@ -247,14 +247,7 @@ def _check_likelihood(likelihood) -> None:
         got = f"the class {likelihood.__name__}" if is_class else described(likelihood)
         remedy = f"write {likelihood.__name__}()" if is_class else "pass an instance"
         raise expected("likelihood", wanted, got, remedy)
-    for name, prior in likelihood.latents().items():
-        support = prior.support if isinstance(prior, dist.Distribution) else None
-        while isinstance(support, type(dist.constraints.independent(dist.constraints.real, 1))):
-            support = support.base_constraint
-        if support not in (dist.constraints.real, dist.constraints.real_vector):
-            wanted = "a NumPyro prior on the real line"
-            remedy = "take for example the log of a scale as the parameter, with a Normal prior"
-            raise expected(f"latents()[{name!r}]", wanted, described(prior), remedy)
+    own_latents(likelihood)
 
 
 def _starts(likelihood: Likelihood, taken) -> dict:
@@ -304,17 +297,18 @@ def _key_of_value(thing):
 
 def _prior_scales(prior_scale, shapes: dict) -> dict:
     """The prior standard deviation of every weight, as arrays of the parameters' shapes."""
-    given = prior_scale if isinstance(prior_scale, dict) else dict.fromkeys(shapes, prior_scale)
+    by_name = isinstance(prior_scale, dict)
+    given = prior_scale if by_name else dict.fromkeys(shapes, prior_scale)
     if set(given) != set(shapes):
         wanted = f"one entry for each of {sorted(shapes)}"
         raise expected("prior_scale", wanted, sorted(given, key=str), "name every parameter")
     scales = {}
     for name, shape in shapes.items():
-        label = f"prior_scale[{name!r}]"
-        value = np.asarray(as_numbers(label, given[name]), float)
+        label = f"prior_scale[{name!r}]" if by_name else "prior_scale"
+        remedy = "pass the standard deviation, for example 1.0"
+        value = np.asarray(as_numbers(label, given[name], remedy), float)
         if not np.all(value > 0) or not np.all(np.isfinite(value)):
-            got = described(given[name])
-            raise expected(label, "positive finite numbers", got, "pass standard deviations")
+            raise expected(label, "positive finite numbers", described(given[name]), remedy)
         try:
             scales[name] = np.broadcast_to(value, shape)
         except ValueError as error:

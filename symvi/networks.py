@@ -66,9 +66,10 @@ class MLP:
     signed: bool = False
 
     def __post_init__(self):
+        widths = _widths(self.widths)
         one_of("activation", self.activation, tuple(ACTIVATIONS))
         checked = {
-            "widths": _widths(self.widths),
+            "widths": widths,
             "bias": flag("bias", self.bias),
             "fixed_output": _number_or_none(self.fixed_output),
             "signed": flag("signed", self.signed),
@@ -171,7 +172,7 @@ def _widths(widths) -> tuple:
         sizes = ()
     if len(sizes) < 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
         wanted = "at least three whole numbers >= 1 [inputs, hidden..., outputs]"
-        raise expected("widths", wanted, described(widths), "pass for example [1, 50, 1]")
+        raise expected("widths", wanted, described(widths), "pass one list, for example [1, 50, 1]")
     return sizes
 
 

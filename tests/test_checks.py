@@ -24,10 +24,20 @@ def test_whole_numbers_of_every_kind(value):
     "value", [0, -1, 2.0, np.float64(3), True, np.bool_(True), "3", None, [3], np.ones(1, int), 1j]
 )
 def test_what_is_no_positive_int(value):
-    with pytest.raises(
-        ValueError, match=r"^n: expected a whole number >= 1, got .*; pass for exam"
-    ):
+    with pytest.raises(ValueError, match=r"^n: expected a whole number >= 1, got .*; pass "):
         checks.positive_int("n", value)
+
+
+@pytest.mark.parametrize("value", [1e3, np.float32(1e3), jnp.float32(1e3)])
+def test_a_whole_float_is_told_its_int(value):
+    with pytest.raises(ValueError, match=r"n: expected a whole number >= 1, got .*; pass n=1000$"):
+        checks.positive_int("n", value)
+    with pytest.raises(
+        ValueError, match=r"n of group 'a': expected .*, got 2.5; pass for ex.* n=10$"
+    ):
+        checks.positive_int("n", 2.5, of="group 'a'")
+    with pytest.raises(ValueError, match=r"pass for example n=2000$"):
+        checks.positive_int("n", value, least=2000)
 
 
 def test_least_moves_the_bound():
@@ -164,6 +174,23 @@ class TestNumbers:
         ):
             checks.as_numbers("x", value)
 
+    @pytest.mark.parametrize(
+        ("value", "remedy"),
+        [
+            (["1.0", "2"], r"convert it, for example by np.asarray\(\.\.\., dtype=float\)"),
+            (np.array([1, Decimal(2)], object), r"convert it, .*dtype=float\)"),
+            (["a"], "pass an array of numbers"),
+            (None, "pass an array of numbers"),
+            (1j, "pass an array of numbers"),
+            (np.array(["2020-01-01"], "datetime64[D]"), "pass an array of numbers"),
+        ],
+    )
+    def test_conversion_is_advised_where_it_helps(self, value, remedy):
+        with pytest.raises(ValueError, match=f"; {remedy}$"):
+            checks.as_numbers("x", value)
+        with pytest.raises(ValueError, match=r"; pass the scale$"):
+            checks.as_numbers("x", value, "pass the scale")
+
     def test_whole_numbers_that_would_wrap_round(self):
         with jax.enable_x64(False):
             assert checks.as_numbers("y", np.array([2**31 - 1])).tolist() == [2**31 - 1]
@@ -179,6 +206,18 @@ class TestDescribed:
 
     def test_arrays_by_type_and_shape(self):
         assert checks.described(np.ones((2, 3))) == "an array of float64 of shape (2, 3)"
+
+    @pytest.mark.parametrize("key", [jax.random.key(0), jax.random.key(0, impl="rbg")])
+    def test_keys(self, key):
+        assert checks.described(key) == "a JAX key"
+        assert checks.described(jax.random.split(key)) == "JAX keys of shape (2,)"
+
+    def test_two_lines_by_type(self):
+        class Long:
+            def __repr__(self):
+                return "one\ntwo"
+
+        assert checks.described(Long()) == "an object of type Long"
 
     def test_long_things_by_type(self):
         assert checks.described(list(range(100))) == "an object of type list"

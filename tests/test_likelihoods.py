@@ -262,8 +262,25 @@ def test_a_single_column_does_not_broadcast():
         (Number(), NUMBERS, "Number.distribution: expected a NumPyro distribution, got 0.0"),
         (Poisson(), COUNTS - 1, r"y: expected values in the likelihood's support .* from -1 to 2"),
         (Poisson(), COUNTS + 0.5, "y: expected values in the likelihood's support"),
-        (Poisson(), np.ones((6, 2)), r"y: expected shape \(6,\), got \(6, 2\); reshape"),
-        (Poisson(), COUNTS[:5], r"y: expected shape \(6,\), got \(5,\)"),
+        (
+            Poisson(),
+            np.ones((6, 2)),
+            r"y: expected shape \(6,\), got \(6, 2\); give each datum one",
+        ),
+        (
+            Poisson(),
+            COUNTS[:5],
+            r"y: expected shape \(6,\), got \(5,\); x has 6 rows, y has 5: give",
+        ),
+        (StudentT(), np.ones((8, 1)), r"y: expected shape \(6, 1\), .*x has 6 rows, y has 8: give"),
+        (
+            StudentT(),
+            np.ones((1, 6)),
+            r"y: .*got \(1, 6\); reshape it, for example y.reshape\(-1, 1",
+        ),
+        (StudentT(), 1.0, r"y: .*got \(\); x has 6 rows, y is one number: give both"),
+        (Categorical(), COUNTS[:5], "y: expected labels .*; x has 6 rows, y has 5: give both one"),
+        (Categorical(), np.eye(6, dtype=int), "y: expected labels .*; pass class numbers, not one"),
         (StudentT(), np.where(COUNTS > 2, np.nan, 0.0), "y: expected finite numbers"),
         (Gaussian(), None, "y: expected an array of numbers, got NoneType"),
         (Gaussian(), ["a"] * 6, "y: expected an array of numbers, got list of dtype <U1"),
@@ -294,6 +311,64 @@ def test_bad_data(likelihood, y, match):
 def test_bad_likelihoods(likelihood, match):
     with pytest.raises(ValueError, match=match):
         symvi.BNN(MLP([2, 3, 1]), likelihood)
+
+
+def reads(read, latents=None):
+    """A likelihood of counts whose log rate is what `read` takes of outputs and parameters."""
+
+    class Reads(Likelihood):
+        def latents(self):
+            return {} if latents is None else latents
+
+        def distribution(self, outputs, params):
+            return dist.Poisson(jnp.exp(read(outputs, params)))
+
+    return Reads()
+
+
+BEYOND = {
+    "a column": lambda f, w: f[:, 1],
+    "an ellipsis": lambda f, w: f[..., 1],
+    "from the end": lambda f, w: f[:, -2],
+    "of the transpose": lambda f, w: f.T[1],
+    "two columns": lambda f, w: f[:, [0, 1]].sum(1),
+    "of a function": lambda f, w: jnp.tanh(f)[:, 1],
+    "of each row": lambda f, w: jax.vmap(lambda row: row[1])(f),
+}
+
+
+@pytest.mark.parametrize("read", BEYOND)
+def test_a_column_that_the_network_lacks_is_not_the_last_one(read):
+    narrow, wide = (symvi.BNN(MLP([2, 3, d]), reads(BEYOND[read])) for d in (1, 2))
+    match = r"Reads\.distribution: expected outputs of the network \(1 a datum\).*; widen the netw"
+    with pytest.raises(ValueError, match=match):
+        narrow.check_data(X, COUNTS)
+    with pytest.raises(ValueError, match=match):
+        jax.jit(lambda w: narrow.log_joint(w, X, COUNTS))(narrow.init(jax.random.key(0)))
+    assert wide.check_data(X, COUNTS)[1].shape == (6,)
+    assert not jax.config.jax_check_static_indices  # what was switched on for the look is off again
+
+
+def test_what_numpy_cannot_do_is_no_fault_of_a_likelihood():
+    added = symvi.BNN(MLP([2, 3, 2]), reads(lambda f, w: f.at[:, 0].add(1.0)[:, 1]))
+    assert added.check_data(X, COUNTS)[1].shape == (6,)
+
+
+@pytest.mark.parametrize("latents", [[], "sd", dist.Normal(0.0, 1.0), {1: dist.Normal(0.0, 1.0)}])
+def test_latents_are_a_dict(latents):
+    with pytest.raises(ValueError, match=r"Reads\.latents\(\): expected a dict of NumPyro priors"):
+        symvi.BNN(MLP([2, 3, 1]), reads(lambda f, w: f[:, 0], latents))
+
+
+@pytest.mark.parametrize("latents", [{}, {"log_df": dist.Normal(0.0, 1.0)}])
+def test_a_parameter_that_latents_does_not_name(latents):
+    bnn = symvi.BNN(MLP([2, 3, 1]), reads(lambda f, w: f[:, 0] + w["log_sd"], latents))
+    match = (
+        r"Reads\.distribution: expected parameters that Reads\.latents\(\) names .*"
+        r"got params\['log_sd'\]; give it a NumPyro prior"
+    )
+    with pytest.raises(ValueError, match=match):
+        bnn.check_data(X, COUNTS)
 
 
 def test_an_unfinished_likelihood_says_what_is_missing():

@@ -39,7 +39,7 @@ class UnitGroup:
         if not isinstance(self.name, str) or not self.name:
             remedy = 'pass for example "hidden1"'
             raise expected("name", "a text", described(self.name), remedy)
-        object.__setattr__(self, "size", positive_int(f"size of group {self.name!r}", self.size))
+        object.__setattr__(self, "size", positive_int("size", self.size, of=f"group {self.name!r}"))
         entries = tuple(self._entry(given) for given in self._listed())
         for one, other in combinations(entries, 2):
             if (one.param, one.axis) == (other.param, other.axis):
