@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions
 import pandas as pd
 import pytest
 
@@ -156,6 +157,7 @@ each(
     "widths",
     "three whole numbers >= 1",
 )
+bad("MLP(1, 50, 1)", lambda: symvi.MLP(1, 50, 1), "widths", "whole numbers", r"one list.*\[1, 50")
 each("MLP(widths)", symvi.MLP, ("131", {1: 2}, [1, "3", 1], Anything()), "widths", "whole numbers")
 good("MLP(numpy integers)", lambda: symvi.MLP([1, 3, LABELS.max() + 1]).widths, (1, 3, 3).__eq__)
 good("MLP(numpy array)", lambda: symvi.MLP(np.array([1, 3, 1])).widths, (1, 3, 1).__eq__)
@@ -231,6 +233,13 @@ bad("MLP.apply(many sets)", lambda: NET.apply(Q.sample(KEY, 5), X), "params", "s
 
 AXES = (("W1", 1), ("b1", 0), ("W2", 0))
 each("UnitGroup(size)", lambda v: symvi.UnitGroup("h", v, AXES), NOT_WHOLE, "size", NOT_COUNT)
+bad(
+    "UnitGroup(size, remedy)",
+    lambda: symvi.UnitGroup("h", 0, AXES),
+    "^size of group",
+    "",
+    "e size=10$",
+)
 good("UnitGroup(numpy size)", lambda: symvi.UnitGroup("h", np.int64(3), AXES).size, (3).__eq__)
 each(
     "UnitGroup(name)",
@@ -457,7 +466,22 @@ each(
     "prior_scale",
     "one entry for each",
 )
+for text, value in {"distribution": numpyro.distributions.Normal(0, 1), "number": -1.0}.items():
+    bad(
+        f"BNN(prior_scale={text}, said of all)",
+        lambda value=value: symvi.BNN(NET, symvi.Gaussian(), value),
+        "^prior_scale$",
+        "numbers",
+        "^pass the standard deviation",
+    )
 ONES = dict.fromkeys(NET.shapes, 1.0)
+bad(
+    "BNN(prior_scale of one)",
+    lambda: symvi.BNN(NET, symvi.Gaussian(), ONES | {"b1": numpyro.distributions.Normal(0, 1)}),
+    r"^prior_scale\['b1'\]$",
+    "numbers",
+    "^pass the standard deviation",
+)
 bad(
     "BNN(prior_scale shape)",
     lambda: symvi.BNN(NET, symvi.Gaussian(), ONES | {"W1": np.ones(5)}),
@@ -512,6 +536,13 @@ for reader, read in READERS.items():
         (None, "text", np.array([[None]] * 4)),
         "x",
         "numbers",
+    )
+    bad(
+        f"{reader}(fewer y)",
+        lambda read=read: read(X, Y[:3]),
+        "y",
+        "shape",
+        "x has 4 rows, y has 3: give both one row a datum",
     )
     bad(f"{reader}(no data)", lambda read=read: read(X[:0], Y[:0]), "x", "at least one|N >= 1")
     each(
@@ -914,6 +945,8 @@ good(
 # ---------------------------------------------------------------------------------------------
 
 NOT_BNN = (None, NET, symvi.BNN, "bnn", {})
+bad("fit(seed=key)", lambda: fit(seed=KEY), "seed", "int >= 0", "seed=0")
+bad("fit(init=list)", lambda: fit(init=[1, 2]), "init", "dict of weights", "array|posterior")
 each("fit(bnn)", lambda v: fit(v), NOT_BNN, "bnn", "BNN")
 each(
     "fit(symmetrize)",

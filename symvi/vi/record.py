@@ -114,8 +114,9 @@ class Fit:
         return predict(self.bnn, as_base(self.posterior), x_new, num=num, key=key)
 
     def predictive(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
-        """New data at `x_new`, one for each of `num` draws of the posterior: ``(num, N, d_out)``,
-        or labels ``(num, N)``.
+        """New data at `x_new`, one for each of `num` draws of the posterior: ``(num, N,
+        *event_shape)``, with the likelihood's event shape: (d_out,) for :class:`Gaussian`, () for
+        labels.
 
         With the likelihood's noise, so that quantiles over the first axis are predictive intervals.
         """
@@ -126,8 +127,8 @@ class Fit:
         return _simulated(self.bnn, draws, jax.random.split(k_data, num), x_new)
 
     def predictive_mean(self, x_new, *, num: int = 1000, key=None) -> jax.Array:
-        """The mean of new data at `x_new`, averaged over `num` draws: ``(N, d_out)``; for labels,
-        class probabilities."""
+        """The mean of new data at `x_new`, averaged over `num` draws: ``(N, *event_shape)`` as in
+        :meth:`predictive`; for labels, class probabilities ``(N, d_out)``."""
         x_new = self.bnn.check_inputs(x_new)
         draws = as_base(self.posterior).sample(as_key(key), positive_int("num", num))
         return _means(self.bnn, draws, x_new).mean(axis=0)
@@ -177,7 +178,7 @@ def load(path, *, bnn: BNN | None = None) -> Fit:
     ------
     ValueError
         For a file that is damaged, of another kind or of a later version of symvi, and where `bnn`
-        is missing or is not the model of this fit.
+        is missing or is not the model of this fit: another network, likelihood or prior.
     FileNotFoundError
         If there is no such file.
     """

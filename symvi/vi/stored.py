@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 
 from symvi.checks import described, expected
 from symvi.estimates import Estimate
+from symvi.information.method import Plain
 from symvi.information.methods import METHODS
 from symvi.information.symmetrized import Symmetrized, as_base
 from symvi.likelihoods import Categorical, Gaussian
@@ -24,6 +28,9 @@ KIND = "symvi fit"
 VERSION = 1  # of the file
 MONITORED = ("steps", "elbo", "lower", "upper")
 WANTED = "a fit saved by symvi"
+SAME_MODEL = "pass the model that was fitted"
+ROWS = 8  # of inputs by which a network is known
+COARSE, FINE = 3e-3, 1e-5  # what rounding may do to a network, and to other numbers
 REMEDY = "pass a file that fit.save has written"
 LIKELIHOODS = {"Gaussian": Gaussian, "Categorical": Categorical}
 
@@ -38,6 +45,7 @@ def write(fit, path) -> None:
         "software": software(),
         "model": _described_model(fit.bnn),
         "groups": _described_groups(fit.bnn),
+        "likelihood": type(fit.bnn.likelihood).__name__,
         "symmetrize": _described_method(fit.symmetrize),
         "symmetrized": isinstance(fit.posterior, Symmetrized),
         "best": places.index(True) if True in places else None,
@@ -48,6 +56,7 @@ def write(fit, path) -> None:
     arrays = {"losses": fit.losses}
     for name, scale in fit.bnn.prior_scales().items():
         arrays[f"prior/{name}"] = scale
+    arrays |= _fingerprint(fit.bnn, fit.posteriors[0].loc)
     for number, q in enumerate([*fit.posteriors, as_base(fit.posterior)]):
         arrays |= _arrays_of(q, f"{number}/")
     if fit.monitor is not None:
@@ -138,8 +147,70 @@ def _model(about, arrays, bnn, path) -> BNN:
     bnn.check_params(_part(arrays, "0/loc/"), "bnn")
     if _described_groups(bnn) != about["groups"]:
         wanted, got = f"the symmetry {about['groups']}", _described_groups(bnn)
-        raise expected("bnn", wanted, got, "pass the model that was fitted")
+        raise expected("bnn", wanted, got, SAME_MODEL)
+    _check_same(bnn, about, arrays)
     return bnn
+
+
+def _fingerprint(bnn, params, outputs=None) -> dict:
+    """What tells a model from others of the same shapes: the network's outputs at fixed inputs, and
+    the distribution of data (given `outputs`) and of the likelihood's own parameters.
+
+    Numbers, not a hash: another machine or precision rounds otherwise.
+    """
+    shape = tuple(getattr(bnn.net, "input_shape", bnn.net.widths[:1]))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(ROWS, *shape)))
+    found = {}
+    with contextlib.suppress(Exception):  # parts of one's own may know their own data only
+        found["network"] = np.asarray(bnn.net.apply(params, x))
+        given = jnp.asarray(found["network"] if outputs is None else outputs)
+        law = bnn.likelihood.distribution(given, params)
+        found["distribution"], found["likelihood"] = _family(law), _numbers(law)
+    priors = [bnn.priors()[name] for name in sorted(bnn.likelihood.latents())]
+    found["prior of the likelihood's parameters"] = _numbers(priors)
+    return {f"model/{name}": value for name, value in found.items()}
+
+
+def _family(law) -> np.ndarray:
+    """The name of a distribution, as NumPy stores text."""
+    while isinstance(law, dist.Independent):
+        law = law.base_dist
+    return np.array(type(law).__name__)
+
+
+def _numbers(laws) -> np.ndarray:
+    """All parameters of distributions, one after the other."""
+    leaves = [np.ravel(leaf) for leaf in jax.tree.leaves(laws)]
+    return np.concatenate([np.zeros(0), *(leaf for leaf in leaves if leaf.dtype.kind in "biuf")])
+
+
+def _check_same(bnn, about, arrays) -> None:
+    """ValueError, which says what differs, unless `bnn` computes what the stored model did."""
+    stored = {name: value for name, value in arrays.items() if name.startswith("model/")}
+    if not stored:  # written before there were fingerprints
+        return
+    now = _fingerprint(bnn, _part(arrays, "0/loc/"), stored.get("model/network"))
+    now |= {f"prior/{name}": scale for name, scale in bnn.prior_scales().items()}
+    stored |= {name: value for name, value in arrays.items() if name.startswith("prior/")}
+    differ = [name for name, value in stored.items() if not _close(name, now.get(name), value)]
+    named = [name.removeprefix("model/").replace("prior/", "prior_scale of ") for name in differ]
+    likelihood = type(bnn.likelihood).__name__
+    if likelihood != about["likelihood"]:
+        named.append(f"likelihood ({likelihood}, not {about['likelihood']})")
+    if named:
+        raise expected("bnn", "the model of the fit", f"another {', '.join(named)}", SAME_MODEL)
+
+
+def _close(name, now, stored) -> bool:
+    """Equal but for rounding, which in a network is that of a GPU's products."""
+    if now is None or now.shape != stored.shape:
+        return False
+    if stored.dtype.kind == "U":
+        return str(now) == str(stored)
+    if name == "model/network":
+        slack = COARSE * np.abs(stored).max(initial=0.0)
+        return np.allclose(now, stored, rtol=COARSE, atol=slack, equal_nan=True)
+    return np.allclose(now, stored, rtol=FINE, atol=FINE, equal_nan=True)
 
 
 # methods and posteriors
@@ -147,7 +218,9 @@ def _model(about, arrays, bnn, path) -> BNN:
 
 def _described_method(symmetrize):
     """None, a string, or a method of the table as its name and settings."""
-    if symmetrize is None or isinstance(symmetrize, str):
+    if symmetrize is None or isinstance(symmetrize, Plain):
+        return None
+    if isinstance(symmetrize, str):
         return symmetrize
     if METHODS.get(symmetrize.name) is not type(symmetrize):
         wanted, got = "a method of symvi's table", described(symmetrize)

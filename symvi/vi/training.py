@@ -49,8 +49,8 @@ LARGE = 10_000  # data; beyond, few draws evaluate a fit
 DRAWS_OF_LARGE = 20
 RISING = 1.0  # nats over the last tenth of the steps, beyond noise: then a fit is not done
 NO_START = (
-    "check the parameters of the likelihood (a rate or a scale needs jnp.exp of the outputs) and "
-    "the scale of y"
+    "check the parameters of the likelihood (a rate or a scale needs jnp.exp of the outputs), "
+    "the scale of y, and where the weights start"
 )
 ADVICE = "lower learning_rate or initial_scale, or standardise the data"
 
@@ -290,7 +290,12 @@ def _start(plan: _Plan) -> State:
     """The state before the first step."""
     k_init, k_steps, _ = plan.keys()
     theta = _first_theta(plan, jax.random.split(k_init, plan.restarts))
-    check_at(plan.method, posterior_of(plan.bnn, _only(theta, 0)), "symmetrize")
+
+    def looked_at(theta):
+        check_at(plan.method, posterior_of(plan.bnn, _only(theta, 0)), "symmetrize")
+        return theta
+
+    jax.eval_shape(looked_at, theta)  # abstract: a start may be infinite
 
     def method_state(theta):
         return plan.method.start(posterior_of(plan.bnn, theta))

@@ -196,6 +196,80 @@ def test_a_model_of_ones_own_is_given_again(tmp_path):
         symvi.load(tmp_path / "fit.npz", bnn=signed)
 
 
+class Rate(Likelihood):
+    """Counts, with a factor that is inferred, at a rate that is a setting."""
+
+    def __init__(self, base=1.0, prior=1.0, law=dist.Poisson):
+        self.base, self.prior, self.law = base, prior, law
+
+    def latents(self):
+        return {"log_factor": dist.Normal(0.0, self.prior)}
+
+    def distribution(self, outputs, params):
+        return self.law(self.base * jnp.exp(outputs[:, 0] + params["log_factor"]))
+
+
+class Speed(Rate):
+    """The same under another name."""
+
+
+def counts(activation="tanh", prior_scale=1.0, likelihood=None):
+    net = MLP([1, 3, 1], activation)
+    return BNN(net, Rate() if likelihood is None else likelihood, prior_scale)
+
+
+OTHERS = {
+    "network": (counts("sin"), "network"),
+    "likelihood": (counts(likelihood=Rate(1.001)), "likelihood"),
+    "name": (counts(likelihood=Speed()), r"likelihood \(Speed, not Rate\)"),
+    "family": (counts(likelihood=Rate(law=dist.Exponential)), "distribution"),
+    "prior": (counts(prior_scale=2.0), "prior_scale of W1"),
+    "own prior": (counts(likelihood=Rate(prior=2.0)), "prior of the likelihood's parameters"),
+}
+
+
+@pytest.fixture(scope="module")
+def saved_counts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("counts") / "fit.npz"
+    fit(counts(), X, LABELS, **QUICK).save(path)
+    return path
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_another_model_of_the_same_shapes_is_refused(case, saved_counts):
+    bnn, differs = OTHERS[case]
+    assert symvi.load(saved_counts, bnn=counts()).kept
+    match = f"bnn: expected the model of the fit, got another {differs}.*; pass the model that was"
+    with pytest.raises(ValueError, match=match):
+        symvi.load(saved_counts, bnn=bnn)
+
+
+def test_a_stored_model_may_be_given_too(regression, tmp_path):
+    """It is compared all the same. A file without fingerprints, as they once were, is read."""
+    path = tmp_path / "fit.npz"
+    regression.save(path)
+    net, likelihood = regression.bnn.net, regression.bnn.likelihood
+    equal_fits(regression, symvi.load(path, bnn=BNN(net, likelihood, regression.bnn.prior_scale)))
+    other = BNN(net, likelihood, 17.0)
+    with pytest.raises(ValueError, match="got another prior_scale of W1, prior_scale of W2"):
+        symvi.load(path, bnn=other)
+    with np.load(path) as stored:
+        old = {name: stored[name] for name in stored if not name.startswith("model/")}
+    np.savez(path, **old)
+    assert symvi.load(path, bnn=other).kept == regression.kept
+
+
+def test_a_likelihood_that_knows_its_own_data_only_is_saved(tmp_path):
+    class Exposed(Likelihood):
+        def distribution(self, outputs, params):
+            return dist.Poisson(np.arange(1.0, 13.0) * jnp.exp(outputs[:, 0]))
+
+    bnn = BNN(MLP([1, 3, 1], "tanh"), Exposed())
+    result = fit(bnn, X, LABELS, **QUICK)
+    result.save(tmp_path / "fit.npz")
+    equal_fits(result, symvi.load(tmp_path / "fit.npz", bnn=bnn))
+
+
 def test_files_that_are_no_fit(classes, tmp_path):
     path = tmp_path / "fit.npz"
     classes.save(path)

@@ -6,12 +6,14 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 from symvi import (
     BNN,
     MLP,
     Gaussian,
+    Likelihood,
     MeanField,
     Symmetrized,
     elbo,
@@ -198,9 +200,36 @@ def test_a_diverged_restart_is_reported_and_left_out():
 
 def test_all_diverged():
     with pytest.raises(
-        ValueError, match="the first non-finite loss is at step 0; lower learning_rate"
+        ValueError,
+        match=r"a finite log joint at the starting weights, got .*where the weights start",
     ):
         fit(BNN(Erratic(always=True), Gaussian(0.3)), X, Y, **QUICK)
+
+
+class RawRate(Likelihood):
+    """A rate without exp: it is negative."""
+
+    def distribution(self, outputs, params):
+        return dist.Poisson(outputs[:, 0])
+
+
+@pytest.mark.parametrize("symmetrize", [None, "pairwise"])
+def test_a_start_without_a_density_is_no_fault_of_the_optimiser(symmetrize):
+    match = "fit: expected a finite log joint at the starting weights, got .*jnp.exp.*scale of y"
+    net = MLP([1, 3, 1], "tanh")
+    with pytest.raises(ValueError, match=match):
+        fit(BNN(net, RawRate()), X, np.arange(12), symmetrize=symmetrize, **QUICK)
+    with pytest.raises(ValueError, match=match):
+        fit(BNN(net, Gaussian(0.3)), X, 1e200 * Y, symmetrize=symmetrize, **QUICK)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 40, 97, 60, 1000])
+def test_the_number_that_is_proposed_divides_the_steps(steps):
+    with pytest.raises(ValueError, match=f"divisor of steps = {steps}") as caught:
+        fit(TINY, X, Y, **{**QUICK, "steps": steps}, monitor_every=steps + 1)
+    proposed = int(str(caught.value).split()[-1])
+    divisors = [d for d in range(1, max(1, steps // 20) + 1) if steps % d == 0]
+    assert proposed == divisors[-1]
 
 
 def test_divergence_along_the_way_names_the_step():
@@ -222,7 +251,9 @@ def test_divergence_along_the_way_names_the_step():
         ({"seed": -1, "batch_size": 4}, "seed: expected an int >= 0, got -1"),
         ({"monitor_every": 7}, "monitor_every: expected a divisor of steps = 40, got 7"),
         ({"progress": "yes"}, "progress: expected True or False"),
-        ({"init": 3}, "init: expected a MeanField"),
+        ({"init": 3}, "init: expected a MeanField, .*dict of weights by name, got 3; pass for"),
+        ({"init": [1, 2]}, r"init: expected a MeanField, .*dict of weights by name, got \[1, 2\]"),
+        ({"steps": 1e3}, r"steps: expected a whole number >= 1, got 1000.0; pass steps=1000$"),
         (
             {"init": {"W1": np.zeros((1, 3))}},
             r"init\['W1'\]: expected shape \(1, 2\), got \(1, 3\)",
@@ -236,7 +267,10 @@ def test_divergence_along_the_way_names_the_step():
         ({"initial_scale": 0.0}, "initial_scale: expected a positive finite number"),
         ({"batch_size": 13}, "batch_size: expected at most N = 12"),
         ({"batch_size": 0}, "batch_size: expected a whole number"),
-        ({"symmetrize": "yes"}, "symmetrize: expected one of None, 'exact', 'infonce'"),
+        (
+            {"symmetrize": "yes"},
+            "symmetrize: expected one of None, 'exact', 'infonce'.*or pass an object of symvi.info",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):
