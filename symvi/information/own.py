@@ -18,10 +18,12 @@ import numpy as np
 
 from symvi.checks import described, expected
 from symvi.estimates import KINDS
+from symvi.information.closed_form import ClosedForm
 from symvi.information.method import Method, Plain
 from symvi.posteriors.mean_field import MeanField
 
 VALUES = ("pointwise", "closed_form", "final_closed_form")
+BY_LAYERS = ("layer_objective", "layer_bounds")  # of which ClosedForm makes its values
 DERIVED = ("kind", "measure", "estimate", "log_density")  # they speak of the values
 NUMBERS = (int, float, np.generic, np.ndarray, jax.Array)
 
@@ -127,6 +129,19 @@ def _check_written(cls, argument) -> None:
     if "closed_form" in written and "final_closed_form" not in written:
         wanted, got = "final_closed_form beside closed_form", f"{cls.__name__} with only the latter"
         remedy = "write final_closed_form(self, q) too; a finished fit is evaluated with it"
+        raise expected(argument, wanted, got, remedy)
+    if issubclass(cls, ClosedForm):
+        _check_written_by_layers(cls, argument)
+
+
+def _check_written_by_layers(cls, argument) -> None:
+    """Both functions of a layer, side by side: one bounds what the other trains."""
+    writers = {_writer(cls, name) for name in BY_LAYERS}
+    if writers == {ClosedForm} or len(writers) > 1:
+        wanted = f"a method that writes {' and '.join(BY_LAYERS)} side by side"
+        written = [name for name in BY_LAYERS if name in vars(cls)]
+        got = f"{cls.__name__} with {' and '.join(written) or 'neither'}"
+        remedy = "take the functions of symvi.information.pairwise where one of yours is the same"
         raise expected(argument, wanted, got, remedy)
 
 

@@ -37,7 +37,9 @@ from symvi.information import (
     as_method,
     log_bhattacharyya,
     orbit_information,
+    pairwise,
 )
+from symvi.information.closed_form import ClosedForm
 
 X = np.linspace(-1, 1, 5)[:, None]
 Y = np.sin(2 * X)
@@ -355,6 +357,26 @@ def test_a_closed_form_of_ones_own_works_everywhere():
     np.testing.assert_allclose(plain.losses - raised.losses, 0.25, rtol=1e-10)
 
 
+@dataclass(frozen=True)
+class ByLayers(ClosedForm):
+    """Pairwise bounds, written again as two functions of a layer."""
+
+    name = "by layers"
+
+    layer_objective = staticmethod(pairwise.layer_objective)
+    layer_bounds = staticmethod(pairwise.layer_bounds)
+
+
+def test_bounds_of_layers_of_ones_own_work_everywhere():
+    q = posterior("one layer")
+    assert orbit_information(q, ByLayers()) == orbit_information(q, "pairwise")
+    assert elbo(SMALL, q, X, Y, symmetrize=ByLayers(), key=KEY, num_samples=5) == elbo(
+        SMALL, q, X, Y, symmetrize="pairwise", key=KEY, num_samples=5
+    )
+    ours, theirs = (fit(SMALL, X, Y, symmetrize=s, **QUICK) for s in ("pairwise", ByLayers()))
+    np.testing.assert_array_equal(ours.losses, theirs.losses)
+
+
 class Bare(Method):
     """Its setting is no field: without the check, two of them are equal."""
 
@@ -462,6 +484,17 @@ class Half(Method):
         return 1.0, state
 
 
+class NoLayers(ClosedForm):
+    name = "no layers"
+
+
+class HalfTheLayers(Pairwise):
+    """A fit would be trained with its parent's objective and evaluated with its own bounds."""
+
+    name = "half the layers"
+    layer_bounds = staticmethod(lambda q, group: (0.0, 1.0))
+
+
 NO_METHODS = {
     "a hidden setting": (lambda: Bare(0.5), "settings are dataclass fields", "frozen=True"),
     "a slot": (lambda: Slotted(0.5), "settings are dataclass fields", "frozen=True"),
@@ -480,6 +513,8 @@ NO_METHODS = {
     "a kind of Plain": (Quiet, "adds something", "subclass Method"),
     "no value": (Empty, "writes one of pointwise", "write pointwise"),
     "half a closed form": (Half, "final_closed_form beside", "final_closed_form"),
+    "no layers": (NoLayers, "writes layer_objective and layer_bounds", "pairwise"),
+    "half the layers": (HalfTheLayers, "writes layer_objective and layer_bounds", "pairwise"),
 }
 
 
