@@ -74,7 +74,7 @@ def test_shapes_and_init_agree():
     [
         (
             lambda: symvi.MLP([1, 1]),
-            r"widths: expected at least three whole numbers.*got \[1, 1\]; pass for example",
+            r"widths: expected at least three whole numbers.*got \[1, 1\]; pass one list, for example",
         ),
         (lambda: symvi.MLP([1, 0, 1]), r"widths: expected .*got \[1, 0, 1\]"),
         (lambda: symvi.MLP([1, 2.5, 1]), "widths: expected at least three whole numbers"),
@@ -100,7 +100,7 @@ def test_shapes_and_init_agree():
         ),
         (
             lambda: symvi.MLP([1, 2, 1]).apply({}, [["a"]]),
-            "x: expected an array of numbers, got .*; convert it",
+            "x: expected an array of numbers, got .*; pass an array of numbers",
         ),
         (
             lambda: symvi.MLP([1, 2, 1], "swish"),

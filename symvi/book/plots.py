@@ -25,6 +25,7 @@ METHODS = {
     "afterwards": ("orange", (0, (5, 1)), "v"),
     "symmetrized": ("blue", "--", "s"),
     "pairwise": ("sky", "-.", "^"),
+    "subadditive": ("orange", (0, (1, 1)), "<"),
     "guided": ("green", (0, (3, 1, 1, 1)), "P"),
     "infonce": ("purple", ":", "X"),
     "unit covariance": ("green", "-.", "d"),

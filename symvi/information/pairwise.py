@@ -14,7 +14,8 @@ r"""Pairwise bounds: I(g; w) from how much every two units overlap, without draw
    vectors give a lower bound of its term, all its weights (in and out) an upper bound. With
    covariances inside units the weights of a layer before the last are not independent over units,
    and log |G_l| stands above.
-4. Beyond 16 units the permanents are bounded too, each on the side that keeps the bound of I one.
+4. Beyond 16 units the permanents are bounded too, each on the side that keeps the bound of I one,
+   rounding included (:mod:`symvi.permanents.certificates`).
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ def layer_objective(q: MeanField, group, messages, max_iter: int) -> tuple:
 
 
 def layer_bounds(q: MeanField, group) -> tuple:
-    """The bounds of one layer's term, in nats, between 0 and log |G_l|."""
+    """The bounds of one layer's term, in nats: I is at least 0 and at most log |G_l| anyway."""
     log_factorial = math.lgamma(group.size + 1)
     most = log_factorial + q.symmetry.signed * group.size * math.log(2)
     log_bc, _ = _own_overlaps(q, group)
-    below = jnp.clip(log_factorial - log_permanent_bounds(log_bc)[1], 0.0, most)
+    below = jnp.maximum(log_factorial - log_permanent_bounds(log_bc)[1], 0.0)
     log_like = _log_likeness(q, group)
     if log_like is None:
         return below, jnp.asarray(most, below.dtype)
-    return below, jnp.clip(log_factorial - log_permanent_bounds(log_like)[0], 0.0, most)
+    return below, jnp.minimum(log_factorial - log_permanent_bounds(log_like)[0], most)
 
 
 def pairwise_objective(q: MeanField, messages: dict | None = None, max_iter: int = 100):

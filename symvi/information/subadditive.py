@@ -165,17 +165,17 @@ def layer_objective(q: MeanField, group, messages, max_iter: int) -> tuple:
 
 
 def layer_bounds(q: MeanField, group) -> tuple:
-    """The bounds of one layer's term, in nats, between 0 and log |G_l|."""
+    """The bounds of one layer's term, in nats: I is at least 0 and at most log |G_l| anyway."""
     log_factorial = math.lgamma(group.size + 1)
     most = log_factorial + q.symmetry.signed * group.size * math.log(2)
     divergence, log_b = divergence_and_products(q.unit_gaussians(group.name), q.symmetry.signed)
     penalty = log_permanent_bounds(log_b)[1] - log_factorial
-    below = jnp.clip(divergence - penalty, 0.0, most)
+    below = jnp.maximum(divergence - penalty, 0.0)
     every = q.joint_unit_gaussians(group.name)
     if every is None:
         return below, jnp.asarray(most, below.dtype)
     average = average_unit(every, q.symmetry.signed)
-    return below, jnp.clip(divergence_from_reference(every, average), 0.0, most)
+    return below, jnp.minimum(divergence_from_reference(every, average), most)
 
 
 @jax.jit

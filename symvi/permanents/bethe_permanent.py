@@ -35,12 +35,15 @@ class Bethe(NamedTuple):
         Log messages to the rows: pass them as `start` to begin the next computation here.
     gap : array (...)
         Duality gap in nats: the fixed point's value is between ``value`` and ``value + gap``.
+    prices : array (..., n)
+        The v of the dual bound that the gap is computed with.
     """
 
     value: Float[Array, "*batch"]
     log_beliefs: Float[Array, "*batch n n"]
     messages: Float[Array, "*batch n n"]
     gap: Float[Array, "*batch"]
+    prices: Float[Array, "*batch n"]
 
 
 def bethe(
@@ -144,13 +147,13 @@ def _of_one_matrix(
     impossible = has_zero_line(log_a)
     value = jnp.where(impossible, -jnp.inf, _free_energy(log_a, log_b, log_not_b))
     gap = jnp.where(impossible, 0.0, _duality_gap(log_a, log_b, log_not_b, prices))
-    return Bethe(value, log_b, to_rows, gap)
+    return Bethe(value, log_b, to_rows, gap, prices)
 
 
 def _of_one_entry(log_a: Float[Array, "1 1"], start: Float[Array, "1 1"]) -> Bethe:
     value = log_a[0, 0]
     log_belief = jnp.where(jnp.isfinite(log_a), 0.0, -jnp.inf)
-    return Bethe(value, log_belief, start, jnp.zeros_like(value))
+    return Bethe(value, log_belief, start, jnp.zeros_like(value), jnp.zeros_like(value)[None])
 
 
 def _messages_to_columns(

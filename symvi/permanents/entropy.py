@@ -111,10 +111,11 @@ def _checked_start(start, shape):
     return parts
 
 
+@partial(jax.jit, static_argnames="max_iter")
 def compute_entropy_bound(
     log_a: Float[Array, "*batch n n"], start=None, max_iter: int = 100, tolerance: float = 1e-6
 ) -> EntropyBound:
-    """:func:`entropy_bound` without its checks."""
+    """:func:`entropy_bound` without its checks, compiled."""
     fixed = jax.lax.stop_gradient(log_a)
     if start is None:
         scaled = scale_matrix(fixed)
@@ -150,7 +151,7 @@ def _scale_beliefs(
 ) -> tuple[Float[Array, "n n"], Float[Array, " n"], Float[Array, " n"]]:
     def one_round(state):
         log_b, f, v = state
-        target = log_a + _slope_terms(log_b)[0]
+        target = log_a + slope_terms(log_b)[0]
         b = jnp.exp(jnp.minimum(target - f[:, None] - v, LARGEST_LOG))
         row_sums = _log_sum(b, 1)
         b = b * jnp.exp(-row_sums)[:, None]
@@ -175,12 +176,12 @@ def _certificate(
 
     sum_i max_j (log A_ij + J(b_ij) - 1 - v_j) + sum_j v_j + sum_ij b_ij - b_ij^2 J(b_ij)
     """
-    log_b_and_j, b_j = _slope_terms(log_b)
+    log_b_and_j, b_j = slope_terms(log_b)
     slope = jnp.where(log_a == -jnp.inf, -jnp.inf, log_b_and_j - offset)
     return jnp.max(slope - v, axis=1).sum() + v.sum() + (jnp.exp(log_b) * (1 - b_j)).sum()
 
 
-def _slope_terms(log_b: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+def slope_terms(log_b: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
     """log b + J(b) - 1, which stays between -2 and -1/2, and b J(b)."""
     b = jnp.exp(log_b)
     u = 1 - b

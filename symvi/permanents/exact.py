@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import combinations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -51,6 +52,7 @@ def log_permanent(log_a) -> Float[Array, "*batch"]:
     return _over_subsets(log_a)
 
 
+@jax.jit
 def _over_subsets(log_a: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
     table = jnp.zeros((*log_a.shape[:-2], 1), log_a.dtype)
     for row, (columns, before) in enumerate(_levels(log_a.shape[-1])):
