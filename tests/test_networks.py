@@ -74,7 +74,7 @@ def test_shapes_and_init_agree():
     [
         (
             lambda: symvi.MLP([1, 1]),
-            r"widths: expected at least three whole numbers.*got \[1, 1\]; pass one list, for example",
+            r"widths: expected at least three whole numbers.*got \[1, 1\]; pass one list",
         ),
         (lambda: symvi.MLP([1, 0, 1]), r"widths: expected .*got \[1, 0, 1\]"),
         (lambda: symvi.MLP([1, 2.5, 1]), "widths: expected at least three whole numbers"),
