@@ -49,7 +49,7 @@ def as_method(
     ValueError
         For an unknown method, K < 1, and K beside an object, which has its own settings; for an
         object of one's own that is no value, or does not say what it is
-        (:mod:`symvi.information.own`).
+        (``symvi.information.own`` says what is asked).
     """
     if num_permutations is not None:
         num_permutations = positive_int("num_permutations", num_permutations)
