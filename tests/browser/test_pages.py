@@ -7,6 +7,7 @@ missing. Each page is opened once, for all of its tests.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,13 +120,21 @@ def open_page(browser, base):
         )
         opened = Opened(address, context.new_page())
         listen(opened)
-        opened.page.goto(base + address, wait_until="load")
+        opened.page.goto(base + address)
+        opened.page.wait_for_url(base + leads_to(address), wait_until="load")
         opened.page.add_style_tag(content=NO_TRANSITIONS)
         return opened
 
     yield show
     for context in contexts:
         context.close()
+
+
+def leads_to(address: str) -> str:
+    """The page that is shown: another one where the page sends its readers on."""
+    text = (SITE / address).read_text(encoding="utf-8")
+    sent_on = re.search(r'http-equiv="Refresh" content="0; url=(.+?)"', text)
+    return sent_on[1] if sent_on else address
 
 
 def listen(opened: Opened) -> None:
