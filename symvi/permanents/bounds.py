@@ -33,7 +33,7 @@ def log_permanent_bounds(
 
     Both hold for the matrix as it is given, in floating point too: what rounding and beliefs that
     are not quite doubly stochastic can have moved is taken off
-    (:mod:`symvi.permanents.certificates`). In double precision that is below 1e-6 nats at 1000
+    (:mod:`symvi.permanents.certificates`). In double precision that is below 1e-8 nats at 1000
     rows, in single precision about 0.1 nat at 128 and 1 nat at 1000. Where beliefs give no
     certificate (they settle slowly if zeros leave long chains), lower is the weight of the best
     permutation. The gradient of either in log A is the matrix of its beliefs.
