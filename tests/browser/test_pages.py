@@ -132,7 +132,8 @@ def open_page(browser, base):
 
 def leads_to(address: str) -> str:
     """The page that is shown: another one where the page sends its readers on."""
-    text = (SITE / address).read_text(encoding="utf-8")
+    file = re.split("[?#]", address)[0]
+    text = (SITE / file).read_text(encoding="utf-8")
     sent_on = re.search(r'http-equiv="Refresh" content="0; url=(.+?)"', text)
     return sent_on[1] if sent_on else address
 
