@@ -3,6 +3,7 @@
 # make test    every test and every chapter             make clean   remove what was built (not .venv)
 # make check-pages   the built pages in a browser       make links   links to other sites (needs a network)
 # make slides  each chapter's figures as slides, in _build/html/slides
+# make pdf     the built book as _build/symmetry-and-variational-inference.pdf; needs Chromium
 # make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
 # On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:
@@ -27,7 +28,7 @@ ifneq (,$(findstring :,$(CURDIR)))
 $(error Python's environments do not work in a folder whose path has a colon: move this folder)
 endif
 
-.PHONY: book student test check-pages slides links bench reproduce serve clean
+.PHONY: book student test check-pages slides pdf links bench reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
@@ -68,6 +69,11 @@ check-pages: $(READY)
 slides: $(READY)
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
 	$(BIN)/python book/_ext/slides.py $(HTML)
+
+# The built site as one PDF, printed by Chromium.
+pdf: $(READY)
+	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
+	$(BIN)/python book/_ext/pdf.py $(HTML) _build/symmetry-and-variational-inference.pdf
 
 # Links to other sites still lead somewhere. Needs a network; no chapter is executed.
 links: $(READY)
