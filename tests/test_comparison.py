@@ -16,7 +16,7 @@ EVIDENCE = {
     "built by one command": ("Makefile", r"^book:"),
     "tested by one command": ("Makefile", r"^test:"),
     "run time and memory on the page": ("book/05-symmetrization.ipynb", r"run_time.*memory"),
-    "each chapter as notebook and script": ("_config.yml", r"^launch_buttons:"),
+    "each chapter as notebook and script": ("_config.yml", r"scripts: book/_ext"),
     "Colab and Binder, with a cell that installs": ("book/05-symmetrization.ipynb", "pip.*install"),
     "numbered chapters, theorems, figures, equations, linked": ("_config.yml", "numfig: true"),
     "exercises with folded solutions that run": ("book/05-symmetrization.ipynb", "{solution}"),
