@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 
-FILE = Path(__file__).resolve().parents[1] / "book" / "_ext" / "pdf.py"
-SPEC = importlib.util.spec_from_file_location("pdf", FILE)
-pdf = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(pdf)
+sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+import pdf
 
 INTRO = """<html><head><title>Book</title><link rel="stylesheet" href="../_static/book.css">
 <script>window.MathJax = {}</script><script defer src="../_static/mathjax/startup.js"></script>
@@ -69,7 +67,6 @@ def test_ids_are_of_their_own_page_and_drawings_keep_theirs(document):
     chapter = ["01--", "01--ch-one", "01--one", "01--thm", "clip"]
     assert sorted(ids) == [*chapter, "intro--", "intro--here"]
     assert document.find("label")["for"] == "01--thm"
-    assert document.find(id="01--ch-one").name == "h1"
 
 
 def test_what_leads_nowhere_on_paper_is_left_out(document):
@@ -88,5 +85,5 @@ def test_only_formulas_have_a_script(document):
 def test_a_missing_browser_is_said(monkeypatch):
     monkeypatch.delenv("CHROMIUM", raising=False)
     monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
-    with pytest.raises(FileNotFoundError, match=r"install it, or name it in \$CHROMIUM"):
+    with pytest.raises(FileNotFoundError, match=r"install it, or name its path in \$CHROMIUM"):
         pdf.browser_path()

@@ -11,14 +11,11 @@ and Chromium prints the result with an outline.
 
 from __future__ import annotations
 
-import functools
-import http.server
 import logging
 import os
 import re
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +25,7 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfWriter
 from pypdf.generic import NameObject, TextStringObject
+from slides import formula_scripts
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -35,8 +33,8 @@ LONGEST = 900_000  # milliseconds for some hundred pages
 
 # What leads nowhere on paper: links to a heading itself, buttons, controls, scripts, folded code.
 LEFT_OUT = (
-    "a.headerlink, script, button, details.above-input, details.hide > summary, .only-dark, "
-    ".prev-next-footer, .dropdown-menu, input, select, noscript, .anim-controls"
+    "a.headerlink, script, button, input, select, details.above-input, details.hide > summary, "
+    ".anim-controls"
 )
 FIRST_FRAME = re.compile(r'frames\[0\] = "(data:image/png;base64,.+?)"', re.S)
 # Attributes that name the id of another element.
@@ -44,7 +42,7 @@ NAMING = ("id", "for", "aria-labelledby", "aria-describedby", "aria-controls")
 
 STYLE = """
 @page { size: A4; margin: 18mm 16mm 20mm; }
-html { font-size: 10.5pt !important; scroll-padding: 0; }
+html { font-size: 10.5pt !important; }
 body { background: #fff; color: #000; }
 main { display: block; max-width: none; }
 article, .part { break-before: page; }
@@ -101,7 +99,7 @@ def whole_book(site: Path, contents: dict) -> str:
     return (
         '<!doctype html>\n<html lang="en" data-theme="light" data-mode="light"><head>'
         f'<meta charset="utf-8"><title>{first.title.get_text()}</title>{styles}'
-        f"<style>{STYLE}</style>{_formula_scripts(first)}</head>\n"
+        f"<style>{STYLE}</style>{formula_scripts(first)}</head>\n"
         f'<body><main class="bd-content">{body}</main></body></html>\n'
     )
 
@@ -116,8 +114,6 @@ def _article(site: Path, name: str, names: set[str]) -> str:
     article = page.find("article")
     for animation in article.select(".animation"):
         animation.img["src"] = _first_frame(animation)
-    for heading in article.find_all(["h1", "h2", "h3"]):
-        _take_anchor(heading)
     for unwanted in article.select(LEFT_OUT):
         if not unwanted.decomposed:
             unwanted.decompose()
@@ -133,13 +129,6 @@ def _first_frame(animation: Tag) -> str:
     """The picture that an animation begins with, as its script holds it."""
     script = animation.find_next("script").string
     return FIRST_FRAME.search(script)[1].replace("\\\n", "")
-
-
-def _take_anchor(heading: Tag) -> None:
-    """A heading takes the anchor before it, whose words the outline would otherwise show twice."""
-    anchor = heading.previous_sibling
-    if isinstance(anchor, Tag) and anchor.name == "span" and not anchor.get_text():
-        heading["id"] = anchor.extract()["id"]
 
 
 def _rename(element: Tag, name: str, names: set[str]) -> None:
@@ -171,31 +160,22 @@ def _id(name: str, anchor: str) -> str:
     return f"{Path(name).name}--{anchor}"
 
 
-def _formula_scripts(soup: BeautifulSoup) -> str:
-    """MathJax as the pages load it."""
-    scripts = soup.find_all("script")
-    return "".join(str(s) for s in scripts if "mathjax" in f"{s.get('src')}{s.string}".lower())
-
-
 def browser_path() -> str:
     """The path of Chromium: $CHROMIUM, or the first of its usual names."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        raise FileNotFoundError("Chromium prints the PDF: install it, or name it in $CHROMIUM")
+        raise FileNotFoundError("Chromium is missing: install it, or name its path in $CHROMIUM")
     return found
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a server for the files in `folder`, on this machine."""
-    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    handler = functools.partial(quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
+def placed(document: str, path: Path) -> Iterator[Path]:
+    """The document as a file, which goes again."""
+    path.write_text(document, encoding="utf-8")
+    try:
+        yield path
+    finally:
+        path.unlink()
 
 
 def write_pdf(site: Path, document: str, path: Path) -> None:
@@ -203,14 +183,12 @@ def write_pdf(site: Path, document: str, path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     begun = path.with_suffix(".part")
-    with sync_playwright() as play, served(site) as base:
+    with sync_playwright() as play, placed(document, site / "book" / "whole-book.html") as file:
         browser = play.chromium.launch(executable_path=browser_path(), args=FLAGS)
         page = browser.new_page(viewport=PAPER)
         page.set_default_timeout(LONGEST)
-        address = f"{base}book/whole-book.html"
-        page.route(address, lambda route: route.fulfill(body=document, content_type="text/html"))
         page.emulate_media(media="print", color_scheme="light")
-        page.goto(address, wait_until="load")
+        page.goto(file.resolve().as_uri(), wait_until="load")
         page.evaluate(FIT_FORMULAS)
         page.pdf(
             path=str(begun),

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-SITE = Path(__file__).resolve().parents[2] / "_build" / "html"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "_build" / "html"
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+from pdf import FLAGS, browser_path  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing: install chromium, or name it in $CHROMIUM")
+def executable() -> str:
+    """Chromium's path; tests that need it are skipped where it is missing."""
+    try:
+        return browser_path()
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def browser(executable):
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = play.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
         browser.close()
 
