@@ -66,12 +66,27 @@ def _function_parts(function, seen: set) -> Iterator[str]:
 
 
 def _class_parts(cls, seen: set) -> Iterator[str]:
-    """Of a class: its text where it is known, its methods and its plain values."""
+    """Of a class: its text where it is known, its methods and its plain values.
+
+    Methods that a decorator generated, as ``dataclass`` does, follow from the text; their bytecode
+    would differ from one Python to the next.
+    """
     yield _code(cls)
     for name, value in sorted(vars(cls).items()):
-        if isinstance(value, FunctionType) or not name.startswith("__"):
+        if isinstance(value, FunctionType):
+            counts = _has_text(value) or not _has_text(cls)
+        else:
+            counts = not name.startswith("__")
+        if counts:
             yield name
             yield from _parts(value, seen)
+
+
+def _has_text(thing) -> bool:
+    try:
+        return bool(inspect.getsource(thing))
+    except (OSError, TypeError):
+        return False
 
 
 def _owner(value) -> str | None:

@@ -1,0 +1,354 @@
+"""What Table 1 of Gelberg et al. (2024) may come from (chapter 8): settings, widths, other causes.
+
+    .venv/bin/python book/reproduce/mnist_causes.py
+
+does five experiments on MNIST and writes book/results/mnist_causes.json.
+
+* settings: a random sixth of a grid of settings at the table's widths. Is any of them as accurate
+  as the paper's networks and leaves the paper's bound something to train with?
+* wide: all methods at 100 and 400 units, five training seeds.
+* again: one trained network, evaluated ten times.
+* causes: four mistakes and choices that could raise accuracy without any symmetry.
+* slow: the settings of mnist_table.py in which the term is alive, at a tenth of the rate with four
+  draws a step.
+
+It goes on where it was interrupted; what is finished is kept in _build/results/mnist_causes. It
+needs book/results/mnist.json, which mnist_table.py writes.
+"""
+
+import json
+import math
+import os
+import platform
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import mnist_table as base
+import numpy as np
+
+import symvi
+from symvi import files
+from symvi.information.method import Method
+
+ROOT = Path(__file__).resolve().parents[2]
+GRID = {
+    "width": base.WIDTHS,
+    "activation": ("relu", "tanh"),
+    "prior": (0.1, 0.3, 1.0, 3.0),
+    "start": (-4.0, -3.0, -2.0, -1.0, 0.0),  # log of the initial standard deviation
+    "means": ("1/d", "2/d", "0"),  # the variance of the weights that training starts from
+    "draws": (1, 8),
+    "kl_weight": (1.0, 0.1, 0.01),
+}
+SHARE, GRID_SEED = 6, 20  # one in six of the grid
+SPREAD = {"1/d": 1.0, "2/d": math.sqrt(2), "0": 0.0}
+WIDE, WIDE_SEEDS = (100, 400), 5
+EVALUATIONS, NETWORKS = 10, 1000
+CAUSES = ("closed prior", "no identity", "incoming only")
+K = 20
+SLOW_STEPS, SLOW_DRAWS = 40_000, 4
+
+
+# --- other objectives, as methods of symvi.fit ---
+
+
+def mean_log_prior(q, prior_scale):
+    """E_q[log p(w)] in nats, in closed form, for independent N(0, prior_scale^2) weights."""
+    total = 0.0
+    for name, loc in q.loc.items():
+        square = (loc**2 + q.scale[name] ** 2) / prior_scale**2
+        total = total - (square / 2 + math.log(prior_scale) + math.log(2 * math.pi) / 2).sum()
+    return total
+
+
+def log_prior(params, prior_scale):
+    """log p(w) in nats."""
+    return sum(
+        jax.scipy.stats.norm.logpdf(value, 0.0, prior_scale).sum() for value in params.values()
+    )
+
+
+def log_ratios(q, params, key, number, act):
+    """log q(g_j w) - log q(w) of `number` uniform permutations, in nats."""
+    elements = q.symmetry.sample(key, number)
+    copies = jax.lax.map(lambda g: q.log_prob(act(g, params)), elements)
+    return copies - q.log_prob(params)
+
+
+@dataclass(frozen=True)
+class KLWeight(Method):
+    """E_q[log p(y | x, w)] - weight KL(q || p)."""
+
+    weight: float
+    prior_scale: float
+
+    name: ClassVar[str] = "kl-weight"
+    kind: ClassVar[str] = "approximate"
+
+    def final_closed_form(self, q):
+        return (self.weight - 1) * (q.entropy() + mean_log_prior(q, self.prior_scale))
+
+
+@dataclass(frozen=True)
+class ClosedPrior(Method):
+    """L itself, with the prior's part in closed form instead of by draws."""
+
+    prior_scale: float
+
+    name: ClassVar[str] = "closed-prior"
+    kind: ClassVar[str] = "exact"
+
+    def pointwise(self, q, params, key):
+        return -log_prior(params, self.prior_scale)
+
+    def final_closed_form(self, q):
+        return mean_log_prior(q, self.prior_scale)
+
+
+@dataclass(frozen=True)
+class NoIdentity(Method):
+    """log q(w) - log (1/K) sum_j q(g_j w), the identity left out: an upper bound in expectation."""
+
+    num_permutations: int
+
+    name: ClassVar[str] = "no-identity"
+    kind: ClassVar[str] = "upper"
+    needs_key: ClassVar[bool] = True
+
+    def pointwise(self, q, params, key):
+        ratios = log_ratios(q, params, key, self.num_permutations, q.symmetry.act)
+        return math.log(self.num_permutations) - jax.nn.logsumexp(ratios)
+
+
+@dataclass(frozen=True)
+class IncomingOnly(Method):
+    """The paper's bound with incoming weights and biases permuted and outgoing weights left."""
+
+    num_permutations: int
+
+    name: ClassVar[str] = "incoming-only"
+    kind: ClassVar[str] = "approximate"
+    needs_key: ClassVar[bool] = True
+
+    def pointwise(self, q, params, key):
+        def act(g, params):
+            return {**q.symmetry.act(g, params), "W2": params["W2"]}
+
+        ratios = log_ratios(q, params, key, self.num_permutations - 1, act)
+        return math.log(self.num_permutations) - jax.nn.logsumexp(jnp.append(ratios, 0.0))
+
+
+# --- the experiments ---
+
+
+def fitted(bnn, x, y, seed, start, method=None, **options):
+    """The posteriors of the restarts, one unless told otherwise, by the paper's ten epochs."""
+    settings = {
+        "steps": base.STEPS,
+        "num_samples": 1,
+        "restarts": 1,
+        "learning_rate": base.RATE,
+        **options,
+    }
+    return symvi.fit(
+        bnn,
+        x,
+        y,
+        symmetrize=method,
+        batch_size=base.BATCH,
+        initial_scale=math.exp(start),
+        seed=seed,
+        progress=False,
+        **settings,
+    ).posteriors
+
+
+def setting(width, activation, prior, start, means, draws, kl_weight):
+    """A network trained in one setting without I: its accuracy on the test images, and what is
+    left for a permutation bound."""
+    x, y, x_test, y_test = base.images()
+    bnn = base.model(width, activation, prior)
+    weights = bnn.init(jax.random.key(300))
+    for name in weights:
+        weights[name] = weights[name] * (SPREAD[means] if name.startswith("W") else 1.0)
+    method = None if kl_weight == 1 else KLWeight(kl_weight, prior)
+    try:
+        (q,) = fitted(bnn, x, y, 300, start, method, num_samples=draws, init=weights)
+    except ValueError as error:  # the only restart diverged
+        return {"diverged": str(error)}
+    p = base.probabilities(bnn, q, x_test, jax.random.key(1), 50)
+    return {**base.prediction(p, y_test), **base.information(q, guided=False)}
+
+
+def wide(width, activation, prior, start, method):
+    """One method at a width beyond the paper's, beside plain training from the same starts with the
+    same draws: one row a restart. The restarts share the order of the images."""
+    x, y, x_test, y_test = base.images()
+    bnn = base.model(width, activation, prior)
+    settings = base.METHODS[method]
+    options = {
+        "restarts": WIDE_SEEDS,
+        "num_permutations": settings.get("num_permutations"),
+    }
+    plain = fitted(bnn, x, y, 0, start, restarts=WIDE_SEEDS)
+    begun = time.time()
+    ours = fitted(bnn, x, y, 0, start, settings.get("symmetrize"), **options)
+    seconds = time.time() - begun
+    rows = []
+    for reference, q in zip(plain, ours, strict=True):
+        p, label = (base.probabilities(bnn, v, x_test, jax.random.key(1)) for v in (q, reference))
+        bound = symvi.elbo(bnn, q, x, y, num_samples=20, key=jax.random.key(2))
+        changed = np.asarray(p).argmax(1) != np.asarray(label).argmax(1)
+        row = {
+            **base.prediction(p, y_test),
+            **base.information(q, guided=False),
+            "active": base.active(q),
+            "L": bound.value,
+            "L error": bound.std_error,
+            "weights apart": np.abs(base.flat(q) - base.flat(reference)).max(),
+            "labels apart": int(changed.sum()),
+        }
+        rows.append(row)
+    return {"seconds": seconds, "device": jax.devices()[0].device_kind, "restarts": rows}
+
+
+def again(width, activation, prior, start):
+    """One trained network, its test accuracy estimated anew from ten sets of draws."""
+    x, y, x_test, y_test = base.images()
+    bnn = base.model(width, activation, prior)
+    (q,) = fitted(bnn, x, y, 0, start)
+    found = []
+    for number in range(EVALUATIONS):
+        p = base.probabilities(bnn, q, x_test, jax.random.key(400 + number), NETWORKS)
+        found.append(base.prediction(p, y_test)["accuracy"])
+    return {"accuracy": found}
+
+
+def cause(width, activation, prior, start, seed, arm):
+    """Training changed in one way that has nothing to do with symmetry."""
+    x, y, x_test, y_test = base.images()
+    bnn = base.model(width, activation, prior)
+    arms = {
+        "plain": None,
+        "closed prior": ClosedPrior(prior),
+        "no identity": NoIdentity(K),
+        "incoming only": IncomingOnly(K),
+    }
+    (q,) = fitted(bnn, x, y, seed, start, arms[arm])
+    p = base.probabilities(bnn, q, x_test, jax.random.key(1))
+    bound = symvi.elbo(bnn, q, x, y, num_samples=20, key=jax.random.key(2))
+    largest = max(float(jnp.abs(value).max()) for value in q.loc.values())
+    found = base.information(q, guided=False)
+    return {**base.prediction(p, y_test), **found, "L": bound.value, "largest mean": largest}
+
+
+def slow(width, images, prior, start, seed):
+    """Plain training and training with the pairwise bound, long, slow and with little noise."""
+    x, y, x_test, y_test = base.images()
+    x, y = x[:images], y[:images]
+    bnn = base.model(width, "relu", prior)
+    start = math.log(prior) if start is None else start
+    found = {}
+    for method in ("plain", "pairwise"):
+        (q,) = fitted(
+            bnn,
+            x,
+            y,
+            seed,
+            start,
+            None if method == "plain" else method,
+            steps=SLOW_STEPS,
+            num_samples=SLOW_DRAWS,
+            learning_rate=base.RATE / 10,
+        )
+        p = base.probabilities(bnn, q, x_test, jax.random.key(1))
+        draws = 1000 if images <= 1000 else 100
+        bound = symvi.elbo(bnn, q, x, y, num_samples=draws, key=jax.random.key(100 + seed))
+        found[method] = {
+            **base.prediction(p, y_test),
+            **base.information(q),
+            "active": base.active(q),
+            "L": bound.value,
+            "L error": bound.std_error,
+        }
+    return found
+
+
+TASKS = {"setting": setting, "wide": wide, "again": again, "cause": cause, "slow": slow}
+
+
+def work(task, **arguments):
+    """One cell of the sweep, in single precision."""
+    jax.config.update("jax_enable_x64", False)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    return {"rows": TASKS[task](**arguments)}
+
+
+def alive(stored, least=0.1):
+    """The settings of mnist_table.py with headroom at the end of plain training, in nats."""
+    room = {}
+    for record in stored["alive"]:
+        cell, row = record["cell"], record["rows"]["plain"]
+        key = tuple(cell[name] for name in ("width", "images", "prior", "start"))
+        room.setdefault(key, []).append(math.lgamma(cell["width"] + 1) - row["best"][1])
+    names = ("width", "images", "prior", "start")
+    return [
+        dict(zip(names, key, strict=True)) for key, left in room.items() if np.mean(left) > least
+    ]
+
+
+def cells(stored):
+    """The cells of all five experiments, by name."""
+    same = stored["setting"]
+    everything = base.grid(**GRID)
+    part = random.Random(GRID_SEED).sample(everything, len(everything) // SHARE)
+    seeds = range(base.SEEDS)
+    return {
+        "setting": part,
+        "wide": [
+            {"width": width, **same, "method": method} for width in WIDE for method in base.METHODS
+        ],
+        "again": [{"width": width, **same} for width in base.WIDTHS],
+        "cause": [
+            {"width": width, **same, "seed": seed, "arm": arm}
+            for width in base.WIDTHS
+            for arm in ("plain", *CAUSES)
+            for seed in seeds
+        ],
+        "slow": [{**found, "seed": seed} for found in alive(stored) for seed in range(5)],
+    }
+
+
+def main(tasks=tuple(TASKS)):
+    """Run what is missing, then write the results."""
+    stored = json.loads((ROOT / "book" / "results" / "mnist.json").read_text(encoding="utf-8"))
+    folder = ROOT / "_build" / "results" / "mnist_causes"
+    todo = cells(stored)
+    found = {}
+    for task in tasks:
+        rows = symvi.sweep(work, [{"task": task, **cell} for cell in todo[task]], folder)
+        found[task] = [
+            {"cell": cell, "rows": base.rounded(row["rows"])}
+            for cell, row in zip(todo[task], rows, strict=True)
+        ]
+    if set(tasks) != set(TASKS):
+        return
+    made = {
+        "command": "book/reproduce/mnist_causes.py",
+        "symvi": symvi.__version__,
+        "jax": jax.__version__,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    target = ROOT / "book" / "results" / "mnist_causes.json"
+    files.write_text(target, json.dumps({"made": made, **found}) + "\n")
+    print(f"{sum(map(len, found.values()))} cells in {target}")
+
+
+if __name__ == "__main__":
+    main()
