@@ -17,11 +17,10 @@ READY := $(VENV)/.ready
 HTML := _build/html
 FRESH_CLAIMS := _build/claims-fresh
 # Most of the time is compilation. Light optimisation compiles these small programs in a third of the
-# time and runs them as fast; the plain emitters, for the tests, take a third off what is left; and
-# compiled code is kept between runs. (Without any optimisation the plain emitters compute NaN.)
+# time and runs them as fast; the plain emitters take a third off what is left; and compiled code is
+# kept between runs. (Without any optimisation the plain emitters compute NaN.)
 CACHE := JAX_COMPILATION_CACHE_DIR="$$PWD/_build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
-COMPILE := XLA_FLAGS="--xla_backend_optimization_level=1 $$XLA_FLAGS" $(CACHE)
-COMPILE_TESTS := XLA_FLAGS="--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 $$XLA_FLAGS" $(CACHE)
+COMPILE := XLA_FLAGS="--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 $$XLA_FLAGS" $(CACHE)
 
 # Python cannot keep an environment in a folder whose path has a colon.
 ifneq (,$(findstring :,$(CURDIR)))
@@ -50,7 +49,7 @@ book: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(COMPILE_TESTS) $(BIN)/python -m pytest tests -n logical --dist loadfile --cov=symvi --cov-fail-under=97
+	$(COMPILE) $(BIN)/python -m pytest tests -n logical --dist loadfile --cov=symvi --cov-fail-under=97
 	rm -rf -- "$(FRESH_CLAIMS)"
 	$(COMPILE) SYMVI_CLAIMS="$$PWD/$(FRESH_CLAIMS)" $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.book.ledger compare $(FRESH_CLAIMS) book/claims
