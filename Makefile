@@ -3,6 +3,7 @@
 # make test    every test and every chapter             make clean   remove what was built (not .venv)
 # make check-pages   the built pages in a browser       make links   links to other sites (needs a network)
 # make slides  each chapter's figures as slides, in _build/html/slides
+# make alone   each notebook in a fresh environment, from its own first cell (an hour)
 # make pdf     the built book as _build/symmetry-and-variational-inference.pdf; needs Chromium
 # make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
@@ -27,7 +28,7 @@ ifneq (,$(findstring :,$(CURDIR)))
 $(error Python's environments do not work in a folder whose path has a colon: move this folder)
 endif
 
-.PHONY: book student test check-pages slides pdf links bench reproduce serve clean
+.PHONY: book student test check-pages slides pdf alone links bench reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
@@ -74,6 +75,10 @@ pdf: $(READY)
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
 	$(BIN)/python book/_ext/pdf.py $(HTML) _build/symmetry-and-variational-inference.pdf
 
+# Each notebook by itself in a fresh environment, as in Colab: what its own first cell installs.
+alone: $(READY)
+	$(BIN)/python book/_ext/alone.py _build/alone
+
 # Links to other sites still lead somewhere. Needs a network; no chapter is executed.
 links: $(READY)
 	@mkdir -p _build
@@ -95,6 +100,7 @@ reproduce: $(READY)
 	$(BIN)/python book/reproduce/calibration.py
 	$(BIN)/python book/reproduce/evidence.py
 	$(BIN)/python book/reproduce/mnist_table.py
+	$(BIN)/python book/reproduce/mnist_causes.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
