@@ -20,7 +20,7 @@ FRESH_CLAIMS := _build/claims-fresh
 # Most of the time is compilation. Light optimisation compiles these small programs in a third of the
 # time and runs them as fast; the plain emitters take a third off what is left; and compiled code is
 # kept between runs. (Without any optimisation the plain emitters compute NaN.)
-CACHE := JAX_COMPILATION_CACHE_DIR="$$PWD/_build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
+CACHE := JAX_COMPILATION_CACHE_DIR="$$PWD/_build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 COMPILE := XLA_FLAGS="--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 $$XLA_FLAGS" $(CACHE)
 
 # Python cannot keep an environment in a folder whose path has a colon.
@@ -63,7 +63,7 @@ student: $(READY)
 
 # The built pages in headless Chromium, with the network blocked.
 check-pages: $(READY)
-	$(BIN)/python -m pytest tests/browser -n logical --dist loadfile
+	$(BIN)/python -m pytest tests/browser -n logical --dist worksteal
 
 # Slides of each chapter's figures, in the built site.
 slides: $(READY)
