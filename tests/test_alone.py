@@ -30,25 +30,32 @@ def test_git_takes_this_checkout_for_the_address(tmp_path, monkeypatch):
     assert (tmp_path / "here" / "symvi" / "__init__.py").exists()
 
 
-def test_a_notebook_that_fails_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(alone, "_pip", lambda *_: None)
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> Path:
+    """Of an environment with Jupyter and nothing else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_COMPILE", "1")  # most of it is never imported
+        yield alone.environment(tmp_path_factory.mktemp("environment"))
+
+
+def test_a_notebook_that_fails_is_told(python, tmp_path):
+    cell = {"cell_type": "code", "id": "broken", "metadata": {}, "outputs": []}
+    cell |= {"execution_count": None, "source": ["raise RuntimeError('on purpose')"]}
     notebook = json.loads((ROOT / "book" / "ledger.ipynb").read_text(encoding="utf-8"))
-    notebook["cells"][-1]["source"] = ["raise RuntimeError('on purpose')"]
-    notebook["cells"][-1]["cell_type"] = "code"
-    notebook["cells"][-1] |= {"outputs": [], "execution_count": None}
-    notebook["cells"] = [c for c in notebook["cells"] if c["id"] == "cell-install"] + [
-        notebook["cells"][-1]
-    ]
+    first = next(c for c in notebook["cells"] if c["id"] == alone.FIRST_CELL)
+    first["source"] = [line for line in first["source"] if line.startswith("BOOK")]
+    notebook["cells"] = [first, cell]
     path = tmp_path / "broken.ipynb"
     path.write_text(json.dumps(notebook), encoding="utf-8")
-    assert not alone.run(Path(sys.executable), path, tmp_path / "alone")
+    assert not alone.run(python, path, tmp_path / "alone")
     assert "on purpose" in (tmp_path / "alone" / "log.txt").read_text(encoding="utf-8")
 
 
-def test_a_notebook_runs_in_an_environment_that_its_first_cell_fills(tmp_path, capsys):
+def test_a_notebook_runs_in_an_environment_that_its_first_cell_fills(python, tmp_path):
     """The ledger: the others take longer. `make alone` runs them all."""
-    assert alone.main(str(tmp_path), "ledger") == 0, capsys.readouterr().out
-    python = tmp_path / "environment" / "bin" / "python"
+    passed = alone.run(python, ROOT / "book" / "ledger.ipynb", tmp_path / "alone")
+    assert passed, (tmp_path / "alone" / "log.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "alone" / "executed.ipynb").exists()
     found = subprocess.run(
         [python, "-c", "import symvi; print(symvi.__file__)"],
         capture_output=True,
@@ -57,5 +64,4 @@ def test_a_notebook_runs_in_an_environment_that_its_first_cell_fills(tmp_path, c
         cwd=tmp_path,
         env=alone._settings(),
     )
-    assert Path(found.stdout.strip()).is_relative_to(tmp_path)
-    assert (tmp_path / "ledger" / "executed.ipynb").exists()
+    assert Path(found.stdout.strip()).is_relative_to(python.parents[1])
