@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from symvi.checks import as_numbers, as_scalar, described, expected, fraction, is_concrete, one_of
 
 KINDS = ("exact", "lower", "upper", "approximate")  # what an estimate can be of its quantity
+ROUNDING = 1e-9  # a smaller standard error is that of equal draws: rounding
 
 
 class _EstimateFields(NamedTuple):
@@ -27,7 +29,8 @@ class Estimate(_EstimateFields):
         infinite for a single draw.
     kind : str
         What the expectation of the estimator is: ``"exact"`` (the quantity itself), ``"lower"`` or
-        ``"upper"`` (a bound on it), or ``"approximate"`` (neither).
+        ``"upper"`` (a bound on it), or ``"approximate"`` (neither). An exact estimate with a
+        standard error is printed as unbiased.
 
     Raises
     ------
@@ -48,7 +51,9 @@ class Estimate(_EstimateFields):
         return super().__new__(cls, number, error, str(kind))
 
     def __str__(self) -> str:
-        return f"{_short(self)} ({self.kind})"
+        """The value ± its error, and what it is: "unbiased" if it is exact on average only."""
+        is_drawn = self.kind == "exact" and self.std_error > 0
+        return f"{_short(self)} ({'unbiased' if is_drawn else self.kind})"
 
 
 class Bounds(NamedTuple):
@@ -148,4 +153,16 @@ def _t_quantile(probability: float, degrees: int) -> float:
 
 
 def _short(estimate: Estimate) -> str:
-    return f"{estimate.value:.4g} ± {estimate.std_error:.2g}"
+    decimals = decimals_of(estimate.std_error)
+    if decimals is None:
+        return f"{estimate.value:.4g} ± {estimate.std_error:.2g}"
+    value = round(estimate.value, decimals) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return f"{value:.{decimals}f} ± {estimate.std_error:.{decimals}f}"
+
+
+def decimals_of(std_error: float) -> int | None:
+    """How many decimals show two digits of a standard error; None if it is rounding or infinite."""
+    if not ROUNDING < std_error < math.inf:
+        return None
+    exponent = int(f"{std_error:.1e}".split("e")[1])  # after rounding to two digits
+    return max(0, 1 - exponent)

@@ -1,5 +1,6 @@
 """Intervals over independent seeds, against scipy."""
 
+import math
 import pickle
 
 import numpy as np
@@ -33,6 +34,27 @@ def test_an_estimate_is_the_mean_of_its_draws_with_their_standard_error():
 
 def test_equal_values_have_an_interval_of_no_width():
     assert symvi.mean_interval([2, 2, 2]) == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "std_error", "kind", "shown"),
+    [
+        (-207.01234, 0.0065, "exact", "-207.0123 ± 0.0065 (unbiased)"),
+        (0.6926, 0.0996, "lower", "0.69 ± 0.10 (lower)"),  # 0.0996 is 0.10 to two digits
+        (-4450.26, 1.24, "approximate", "-4450.3 ± 1.2 (approximate)"),
+        (-4450.26, 123.4, "upper", "-4450 ± 123 (upper)"),
+        (-0.0001, 0.05, "exact", "0.000 ± 0.050 (unbiased)"),
+        (math.log(2), 0.0, "exact", "0.6931 ± 0 (exact)"),  # a closed form
+        (6.57925, 3e-16, "exact", "6.579 ± 3e-16 (unbiased)"),  # equal draws: rounding
+        (2.0, math.inf, "exact", "2 ± inf (unbiased)"),  # a single draw
+    ],
+)
+def test_an_estimate_shows_the_digits_that_its_error_leaves(value, std_error, kind, shown):
+    estimate = symvi.Estimate(value, std_error, kind)
+    assert str(estimate) == shown
+    bounds = symvi.estimates.Bounds(estimate, estimate)
+    ends = shown.partition(" (")[0]
+    assert str(bounds) == f"[{ends}, {ends}]"
 
 
 @pytest.mark.parametrize(

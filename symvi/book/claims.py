@@ -12,7 +12,7 @@ import numpy as np
 from symvi.book.names import readable
 from symvi.book.paper import PAPER_IDS
 from symvi.checks import as_scalar, expected, flag
-from symvi.estimates import KINDS, Estimate
+from symvi.estimates import KINDS, Estimate, decimals_of
 
 # Claims that cannot fail unless the code is wrong: a proved statement held against numbers, or one
 # number computed in two ways. The ledger counts them apart from what could have come out otherwise.
@@ -265,9 +265,12 @@ def interval_of(value: Estimate) -> tuple[float, float] | None:
 
 
 def _show_estimate(value: Estimate) -> str:
-    ends = interval_of(value)
-    interval = f" {show(ends)}" if ends else ""
-    return f"{value.value:.4g}{interval}{DIRECTIONS[value.kind]}"
+    decimals = decimals_of(value.std_error)
+    if decimals is None:  # a closed form, or rounding
+        return f"{value.value:.4g}{DIRECTIONS[value.kind]}"
+    low, high = interval_of(value)
+    interval = f"[{low:.{decimals}f}, {high:.{decimals}f}]"
+    return f"{value.value:.{decimals}f} {interval}{DIRECTIONS[value.kind]}"
 
 
 def shown(numbers: dict) -> list[tuple[str, str]]:

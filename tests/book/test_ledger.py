@@ -13,6 +13,7 @@ import pytest
 
 from symvi import files
 from symvi.book import Chapter, chapter, ledger, ledger_table, paper
+from symvi.book import claims as claims_module
 from symvi.book.names import readable
 from symvi.estimates import Estimate
 
@@ -233,6 +234,19 @@ def test_half_a_file_is_refused(claims, monkeypatch):
         ledger.read_ledger(claims)
 
 
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(-400.209, 0.0351184, "approximate"), "-400.209 [-400.278, -400.140]"),
+        (Estimate(24.683, 1.2, "lower"), "24.7 [22.3, 27.0] (lower bound)"),
+        (Estimate(0.69315, 0.0, "exact"), "0.6932"),
+        (Estimate(41.1532, 4.5e-14, "upper"), "41.15 (upper bound)"),  # rounding, no interval
+    ],
+)
+def test_an_estimate_has_as_many_digits_as_its_interval(estimate, text):
+    assert claims_module.show(estimate).removesuffix(" (approximate)") == text
+
+
 def compared(tmp_path, monkeypatch, fresh: dict, committed: dict):
     return ledger.compare(
         record(tmp_path / "fresh", monkeypatch, **fresh),
@@ -273,7 +287,7 @@ def test_runs_that_agree(tmp_path, monkeypatch, fresh, committed):
         ({"x": -1.0}, {"x": 1.0}, "x was 1, is -1"),
         ({"x": 0.3}, {"x": -0.1, "tolerance": {"x": 0.3}}, "x was -0.1, is 0.3"),
         ({"x": (0.0, 1.0)}, {"x": (0.1, 1.0)}, r"x was [0.1, 1], is [0, 1]"),
-        ({"x": Estimate(1.0, 0.3, "exact")}, {"x": Estimate(3.1, 0.4, "exact")}, "x was 3.1 "),
+        ({"x": Estimate(1.0, 0.3, "exact")}, {"x": Estimate(3.1, 0.4, "exact")}, "x was 3.10 "),
         ({"x": Estimate(1.0, 0.3, "lower")}, {"x": Estimate(1.0, 0.3, "exact")}, "(lower bound)"),
         ({"x": Estimate(1.0, 0.3, "lower")}, {"x": 1.0}, "x was 1, is"),
         ({"x": [1.0, 2.0]}, {"x": [1.1, 2.0]}, "x was 1.1, 2, is 1, 2"),
@@ -388,7 +402,7 @@ def test_the_table_links_to_the_box(claims, monkeypatch):
     assert page.links == ["02-b.html#claim-thm-3.1", "03-c.html#claim-own-a"]
     text = " ".join(page.words)
     assert (
-        "1 [0.804, 1.196] (upper bound)" in text
+        "1.00 [0.80, 1.20] (upper bound)" in text
         and "not reproduced" in text
         and "The paper." not in text
     )
