@@ -1,6 +1,6 @@
 """What the chapters of the book share: their record, the claims ledger, plots and sweeps."""
 
-from symvi.book import answers, interactive, ledger, mode_seeking, plots, sweeps, tables
+from symvi.book import answers, interactive, ledger, mode_seeking, plots, sweeps, tables, words
 from symvi.book.answers import check
 from symvi.book.chapter import Chapter
 from symvi.book.tables import table
@@ -16,4 +16,5 @@ __all__ = [
     "sweeps",
     "table",
     "tables",
+    "words",
 ]
