@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 
 from symvi.checks import as_scalar, described, expected, positive_int
-from symvi.estimates import Estimate
+from symvi.estimates import ROUNDING, Estimate, decimals_of
 
 MISSING = "–"  # in place of a number that is not there
 
@@ -22,7 +22,7 @@ def table(columns, *, caption: str = "", name: str = "", digits: int = 2) -> Tab
     ----------
     columns : dict or pandas DataFrame
         Headings, with the unit where there is one, and the entries below each. An entry is text, a
-        number, True or False, an :class:`~symvi.Estimate` (shown as value ± standard error), a
+        number, True or False, an :class:`~symvi.Estimate` (value ± its standard error, if any), a
         pair (low, high), an interval of :func:`symvi.mean_interval`, or None. A DataFrame's index
         becomes the first column.
     caption : str
@@ -30,7 +30,8 @@ def table(columns, *, caption: str = "", name: str = "", digits: int = 2) -> Tab
     name : str
         The label by which the text refers to it, with the role numref.
     digits : int
-        How many digits follow the point, in all floats. Whole numbers are shown whole.
+        How many digits follow the point, in all floats; more where a standard error would be
+        shown as 0. Whole numbers are shown whole.
 
     Returns
     -------
@@ -134,8 +135,7 @@ def _text(heading: str, entry, digits: int) -> str:
     if isinstance(entry, str):
         return entry.replace("\n", " ")
     if isinstance(entry, Estimate):
-        plus_minus = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"  # both numbers stay on one line
-        return _number(entry.value, digits) + plus_minus + _number(entry.std_error, digits)
+        return _estimate(entry, digits)
     if hasattr(entry, "low") and hasattr(entry, "high"):  # an Interval has its mean beside them
         entry = (entry.low, entry.high)
     if isinstance(entry, (tuple, list, np.ndarray)) and len(entry) == 2:
@@ -148,6 +148,17 @@ def _text(heading: str, entry, digits: int) -> str:
         wanted = "text, a number, an Estimate, a pair or None"
         raise expected(heading, wanted, described(entry), "pass one entry for each row")
     return _number(number, digits)
+
+
+def _estimate(entry: Estimate, digits: int) -> str:
+    """Value ± error, with more digits where they would show the error as 0; a closed form alone."""
+    if entry.std_error <= ROUNDING:
+        return _number(entry.value, digits)
+    places = decimals_of(entry.std_error)
+    if places is not None:
+        digits = max(digits, places - 1)  # the first digit of the error
+    plus_minus = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"  # both numbers stay on one line
+    return _number(entry.value, digits) + plus_minus + _number(entry.std_error, digits)
 
 
 def _number(value, digits: int) -> str:

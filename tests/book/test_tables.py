@@ -26,6 +26,14 @@ from symvi.book import table
         (True, "yes"),
         (np.bool_(False), "no"),
         (symvi.Estimate(-1.0, 0.25, "lower"), "−1.00\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.25"),
+        # an error is never shown as 0: more digits for a small one, none for a closed form
+        (
+            symvi.Estimate(-400.209, 0.0035, "exact"),
+            "−400.209\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.004",
+        ),
+        (symvi.Estimate(-400.209, 0.0, "exact"), "−400.21"),
+        (symvi.Estimate(41.1532, 4e-14, "lower"), "41.15"),
+        (symvi.Estimate(2.0, np.inf, "exact"), "2.00\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}–"),
         ((-1.0, 2.0), "[−1.00, 2.00]"),
         (symvi.mean_interval([1.0, 1.0, 1.0]), "[1.00, 1.00]"),
     ],
