@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from symvi import (  # noqa: F401
     alignment,
+    baselines,
     comparison,
     copies,
     data,
@@ -68,6 +69,7 @@ __all__ = [
     "UnitGroup",
     "UnitNormal",
     "align",
+    "baselines",
     "book",
     "claim",
     "compare",

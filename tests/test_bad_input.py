@@ -1407,6 +1407,174 @@ each(
     "Estimate",
 )
 each("compare(bnn)", lambda v: symvi.compare(v, {"a": Q}, X, Y, X, Y), NOT_BNN, "bnn", "BNN")
+
+
+class Own:
+    """A posterior of one's own, but for what `log_prob` and `sample` give."""
+
+    model = None
+
+    def __init__(self, log_prob=None, sample=Q.sample):
+        self.log_prob = log_prob or Q.log_prob
+        self.sample = sample
+
+
+class Elsewhere(Own):
+    """One that predicts by another network."""
+
+    model = symvi.BNN(symvi.MLP([1, 5, 1], "tanh"), symvi.Gaussian(0.5))
+
+
+good("compare(own)", lambda: compare({"a": Own()}, num=100).table, len)
+bad("compare(own model)", lambda: compare({"a": Elsewhere()}), "q.model", "parameters of bnn")
+bad(
+    "compare(own log_prob)",
+    lambda: compare({"a": Own(lambda w: jnp.zeros(3))}, num=100),
+    "q.log_prob",
+    "one number a draw",
+)
+good("elbo(own)", lambda: symvi.elbo(BNN, Own(), X, Y).value, np.isfinite)
+bad(
+    "elbo(own draws)",
+    lambda: symvi.elbo(BNN, Own(sample=lambda key, num: jnp.zeros(num)), X, Y),
+    "draws",
+    "a dict of draws",
+)
+bad(
+    "elbo(own, symmetrize)",
+    lambda: symvi.elbo(BNN, Own(), X, Y, symmetrize="exact"),
+    "symmetrize",
+    "None beside",
+)
+
+baselines = symvi.baselines
+BASELINES = {
+    "modes": baselines.modes,
+    "laplace": baselines.laplace,
+    "swag": baselines.swag,
+    "multiswag": baselines.multiswag,
+    "low_rank_gaussian": baselines.low_rank_gaussian,
+}
+for label, function in BASELINES.items():
+    each(f"{label}(bnn)", lambda v, f=function: f(v, X, Y), NOT_BNN, "bnn", "BNN")
+    bad(f"{label}(y)", lambda f=function: f(BNN, X, Y[:3]), "y", "shape")
+    each(
+        f"{label}(learning_rate)",
+        lambda v, f=function: f(BNN, X, Y, learning_rate=v),
+        NOT_POSITIVE,
+        "learning_rate",
+        "positive",
+    )
+    each(f"{label}(seed)", lambda v, f=function: f(BNN, X, Y, seed=v), NOT_SEED, "seed", "int >= 0")
+for label in ("modes", "laplace", "multiswag", "low_rank_gaussian"):
+    each(
+        f"{label}(restarts)",
+        lambda v, f=BASELINES[label]: f(BNN, X, Y, restarts=v),
+        NOT_WHOLE,
+        "restarts",
+        NOT_COUNT,
+    )
+for label in ("modes", "laplace", "low_rank_gaussian"):
+    each(
+        f"{label}(steps)",
+        lambda v, f=BASELINES[label]: f(BNN, X, Y, steps=v),
+        NOT_WHOLE,
+        "steps",
+        NOT_COUNT,
+    )
+for name in ("rank", "epochs"):
+    each(
+        f"swag({name})",
+        lambda v, name=name: baselines.swag(BNN, X, Y, **{name: v}),
+        (1, *NOT_WHOLE),
+        name,
+        "whole number >= 2",
+    )
+each(
+    "swag(warmup)",
+    lambda v: baselines.swag(BNN, X, Y, warmup=v),
+    (-1, 2.5, "3"),
+    "warmup",
+    NOT_COUNT,
+)
+each(
+    "swag(batch_size)",
+    lambda v: baselines.swag(BNN, X, Y, batch_size=v),
+    (0, 5, 2.5, "3"),
+    "batch_size",
+    "whole number|at most N",
+)
+bad("swag(rank of too few)", lambda: baselines.swag(BNN, X, Y, epochs=5), "rank", "at most epochs")
+each(
+    "low_rank_gaussian(rank)",
+    lambda v: baselines.low_rank_gaussian(BNN, X, Y, rank=v),
+    (*NOT_WHOLE, 99),
+    "rank",
+    "whole number|at most the number of weights",
+)
+each(
+    "low_rank_gaussian(num_samples)",
+    lambda v: baselines.low_rank_gaussian(BNN, X, Y, num_samples=v),
+    NOT_WHOLE,
+    "num_samples",
+    NOT_COUNT,
+)
+each(
+    "low_rank_gaussian(initial_scale)",
+    lambda v: baselines.low_rank_gaussian(BNN, X, Y, initial_scale=v),
+    NOT_POSITIVE,
+    "initial_scale",
+    "positive",
+)
+each("mixture(posteriors)", baselines.mixture, (None, [], "q", 3, Q), "posteriors", "list")
+each(
+    "mixture(member)",
+    lambda v: baselines.mixture([Q, v]),
+    (*NOT_POSTERIOR, draws()),
+    r"posteriors\[1\]",
+    "MeanField|posterior",
+)
+bad(
+    "mixture(of two networks)",
+    lambda: baselines.mixture([Q, mean_field(WIDE)]),
+    r"posteriors\[1\]",
+    "weights of the first",
+)
+bad(
+    "mixture(Symmetrized by a bound)",
+    lambda: baselines.mixture([symvi.Symmetrized(Q, method="pairwise")]),
+    r"posteriors\[0\]",
+    "normalised density",
+)
+bad(
+    "mixture(own model)",
+    lambda: baselines.mixture([Elsewhere()]),
+    r"posteriors\[0\]",
+    "predicts by the network",
+)
+each(
+    "mixture(weights)",
+    lambda v: baselines.mixture([Q, Q], v),
+    ([1.0], [1.0, -1.0], [0, 0], [NAN, 1.0], "ab", 1.0),
+    "weights",
+    "numbers",
+)
+each(
+    "elbo_weights",
+    baselines.elbo_weights,
+    ([], [NAN], "ab", None, 3.0, [[1.0]]),
+    "elbos",
+    "numbers",
+)
+bad(
+    "JointNormal(law)",
+    lambda: baselines.JointNormal(BNN, numpyro.distributions.Normal(jnp.zeros(3), 1.0)),
+    "law",
+    "all 10 weights",
+)
+MIXED = baselines.mixture([Q, Q])
+each("Mixture.sample(key)", lambda v: MIXED.sample(v, 3), (None, *NOT_KEY), "key", ONE_KEY)
+each("Mixture.sample(num)", lambda v: MIXED.sample(KEY, v), NOT_WHOLE, "num", NOT_COUNT)
 FUNCTIONS = np.ones((5, 3))
 each(
     "function_distance",

@@ -19,7 +19,7 @@ FLOORS = (
     {"networks", "likelihoods", "models", "posteriors", "draws", "alignment", "copies"},
     {"information", "truth"},
     {"vi"},
-    {"comparison"},
+    {"comparison", "baselines"},
 )
 # Two wings stand on the ground and on symmetry alone; no floor stands on them.
 WINGS = {"torch_bridge", "book"}

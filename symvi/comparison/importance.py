@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import scipy.special
 
 from symvi.checks import arviz, as_key, expected, positive_int
 from symvi.draws import finite_numbers, log_joints
 from symvi.estimates import Estimate
-from symvi.information.symmetrized import as_posterior
 from symvi.models import BNN
+from symvi.posteriors.protocol import as_measurable, log_densities
 
 MIN_TAIL_DRAWS = 100  # fewer have no tail to fit
 MAX_KHAT = 0.7  # above it importance weights cannot be trusted (Vehtari et al. 2024)
@@ -21,7 +20,8 @@ def importance_weights(bnn: BNN, q, x, y, *, num: int = 4000, key=None) -> tuple
 
     Parameters
     ----------
-    q : MeanField, UnitNormal, Symmetrized or Fit
+    q : MeanField, UnitNormal, Symmetrized, Fit or another posterior
+        Anything with ``sample`` and ``log_prob``: see :class:`symvi.posteriors.Posterior`.
     num : int
         Draws, at least 100.
 
@@ -31,14 +31,9 @@ def importance_weights(bnn: BNN, q, x, y, *, num: int = 4000, key=None) -> tuple
         Draws ``(num, *shape)`` by name, and log weights ``(num,)`` in nats.
     """
     num = positive_int("num", num, MIN_TAIL_DRAWS)
-    q = as_posterior(q)
+    q = as_measurable(q)
     draws = q.sample(as_key(key), num)
-    return draws, log_joints(bnn, draws, x, y) - np.asarray(_log_densities(q, draws))
-
-
-@jax.jit
-def _log_densities(q, draws):
-    return jax.lax.map(q.log_prob, draws, batch_size=100)
+    return draws, log_joints(bnn, draws, x, y) - log_densities(q, draws)
 
 
 def pareto_khat(log_weights) -> float:

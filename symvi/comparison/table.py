@@ -21,8 +21,8 @@ from symvi.comparison.importance import (
 from symvi.comparison.predictive import calibration_error, held_out, mean_functions, point_error
 from symvi.draws import check_draws, check_pairs, inference_data, joined
 from symvi.estimates import Estimate
-from symvi.information.symmetrized import as_posterior
 from symvi.models import BNN
+from symvi.posteriors.protocol import as_measurable, is_posterior
 from symvi.vi.objective import elbo
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def compare(
     ----------
     methods : dict
         Name to a posterior (:class:`symvi.MeanField`, :class:`symvi.UnitNormal`,
-        :class:`symvi.Symmetrized`), what :func:`symvi.fit` returns, an InferenceData of
-        :func:`symvi.nuts`, or a dict of draws ``(num, *shape)``.
+        :class:`symvi.Symmetrized`, one of :mod:`symvi.baselines`, or your own with ``sample`` and
+        ``log_prob``, see :class:`symvi.posteriors.Posterior`), what :func:`symvi.fit` returns, an
+        InferenceData of :func:`symvi.nuts`, or a dict of draws ``(num, *shape)``.
     x, y, x_test, y_test : arrays
         Training and held-out data.
     reference : InferenceData, optional
@@ -93,7 +94,9 @@ def compare(
         k-hat and KL to the posterior (log evidence minus ELBO, nats); with a reference, distance to
         it (sliced Wasserstein-2 of E[y | x, w] at the held-out inputs: outputs, or probabilities
         for labels) and, as method "reference", the distance between its two halves: what sampling
-        alone gives.
+        alone gives. A posterior with a ``model`` of its own, as linearised Laplace, predicts by
+        that, and its distance is that of these functions; LOO and the rows of its density are about
+        `bnn`.
 
     Raises
     ------
@@ -112,13 +115,17 @@ def compare(
         halves = _halves(bnn, reference, x_test, num)
         rows.append(("reference", *_row(DISTANCE, function_distance(*halves, seed=seed))))
     for name, method in methods.items():
-        if _has_density(method):
-            taken = _from_density(bnn, as_posterior(method), *train, num, keys, log_evidence)
+        predicts = bnn
+        if is_posterior(method):
+            q = as_measurable(method)
+            predicts = _predictive_model(bnn, q)
+            taken = _from_density(bnn, q, *train, num, keys, log_evidence)
         else:
             taken = _from_samples(bnn, method, *train, num)
-        found = taken.about_density + _predictions(bnn, taken.draws, x_test, y_test) + taken.loo
+        predicted = _predictions(predicts, taken.draws, x_test, y_test)
+        found = taken.about_density + predicted + taken.loo
         if halves is not None:
-            functions = _functions(bnn, taken.draws, x_test)
+            functions = _functions(predicts, taken.draws, x_test)
             found.append(_row(DISTANCE, function_distance(functions, halves[0], seed=seed)))
         rows += [(name, *row) for row in found]
         made[name] = taken.data
@@ -137,10 +144,15 @@ def _check_tables(methods, log_evidence) -> None:
         raise expected("log_evidence", "an Estimate", described(log_evidence), remedy)
 
 
-def _has_density(method) -> bool:
-    """Whether `method` is a posterior or a Fit, not draws."""
-    found = getattr(method, "posterior", method)
-    return hasattr(found, "log_prob") and not isinstance(found, type)
+def _predictive_model(bnn: BNN, q) -> BNN:
+    """What draws of `q` predict by: the model that it brings, or `bnn`."""
+    own = getattr(q, "model", None)
+    if own is None:
+        return bnn
+    if not isinstance(own, BNN) or own.shapes != bnn.shapes:
+        remedy = "leave it out where the network's own functions are meant"
+        raise expected("q.model", "a BNN with the parameters of bnn", described(own), remedy)
+    return own
 
 
 def _row(quantity, number: Estimate, reliable: bool = True) -> tuple:
