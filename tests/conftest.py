@@ -7,6 +7,7 @@ from jaxtyping import install_import_hook
 
 ANNOTATED = [
     "symvi.arrays",
+    "symvi.baselines",
     "symvi.information",
     "symvi.permanents",
     "symvi.posteriors",

@@ -1,11 +1,14 @@
 r"""SWAG: a Gaussian through the iterates of stochastic gradient descent at a constant rate.
 
-With one iterate w_t at the end of each of T epochs (Maddox et al. 2019, section 3.2 and 3.3):
+With one iterate w_t at the end of each of T epochs (Maddox et al. 2019, sections 3.2 and 3.3):
 
 1. the mean is w_SWA = sum_t w_t / T;
 2. the diagonal part is sum_t w_t^2 / T - w_SWA^2, elementwise;
 3. the columns of D, for the last K epochs, are w_t less the mean of the iterates up to t;
 4. q = N(w_SWA, diag / 2 + D D^T / (2 (K - 1))).
+
+An epoch takes each datum once, so most of the noise of its steps cancels by its end: at small rates
+q is far narrower than the posterior.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ def swag(
     rank: int = 20,
     warmup: int = 100,
     epochs: int = 100,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 0.03,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> JointNormal:
@@ -52,7 +55,8 @@ def swag(
     warmup, epochs : int
         Passes through the data before the first iterate that counts, and with one that does.
     learning_rate : float
-        The constant rate. The spread of the iterates, hence the covariance, grows with it.
+        The constant rate, of which the covariance depends strongly: choose it on data that are
+        neither trained nor tested on.
     batch_size : int, optional
         Data a step, at most N; a tenth of N by default.
 
@@ -79,7 +83,7 @@ def multiswag(
     rank: int = 20,
     warmup: int = 100,
     epochs: int = 100,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 0.03,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Mixture:
