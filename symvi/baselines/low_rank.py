@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -70,10 +71,11 @@ def low_rank_gaussian(
     laws = _train(bnn, rank, steps, num_samples, initial_scale, x, y, keys, learning_rate)
     finished = []
     for index in range(len(keys)):
-        law = jax.tree.map(lambda leaf, index=index: leaf[index], laws)
-        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(law)):
-            value = elbo(bnn, JointNormal(bnn, law), x, y, key=k_elbo)
-            finished.append(JointNormal(bnn, law, elbo=value))
+        q = JointNormal(bnn, jax.tree.map(lambda leaf, index=index: leaf[index], laws))
+        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(q)):
+            value = elbo(bnn, q, x, y, key=k_elbo)
+            finished.append(replace(q, elbo=value))
+    finished = [q for q in finished if np.isfinite(q.elbo.value)]
     if not finished:
         remedy = "lower learning_rate or initial_scale, or standardise the data"
         raise expected("low_rank_gaussian", "a restart that stays finite", "none", remedy)
