@@ -7,7 +7,6 @@ from jaxtyping import install_import_hook
 
 ANNOTATED = [
     "symvi.arrays",
-    "symvi.baselines",
     "symvi.information",
     "symvi.permanents",
     "symvi.posteriors",
