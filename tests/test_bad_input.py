@@ -133,6 +133,11 @@ def draws(chains=2, num=4) -> dict:
     return {k: np.asarray(v).reshape(chains, num, *v.shape[1:]) for k, v in flat.items()}
 
 
+def draws_of(net) -> dict:
+    """Draws ``(2, 4, *shape)`` of the weights of a network."""
+    return {k: np.zeros((2, 4, *shape)) for k, shape in net.shapes.items()}
+
+
 def replaced(params: dict, **changes) -> dict:
     return {**params, **changes}
 
@@ -512,6 +517,7 @@ READERS = {
     "elbo": lambda x, y: symvi.elbo(BNN, Q, x, y, num_samples=2),
     "nuts": lambda x, y: symvi.nuts(BNN, x, y, chains=1, warmup=1, draws=1),
     "log_evidence": lambda x, y: symvi.log_evidence(BNN, x, y, particles=2, repeats=2),
+    "bridge_evidence": lambda x, y: symvi.truth.bridge_evidence(BNN, draws(2, 20), x, y),
     "grid_posterior": lambda x, y: symvi.grid_posterior(TWO, x, y, panels=2, order=2),
     "inference_data": lambda x, y: symvi.draws.inference_data(BNN, draws(), x, y),
 }
@@ -1194,6 +1200,31 @@ each(
 each("log_evidence(seed)", lambda v: evidence(seed=v), NOT_SEED, "seed", "int >= 0")
 
 
+def bridged(bnn=BNN, of=None, **options):
+    of = draws(2, 20) if of is None else of
+    return symvi.truth.bridge_evidence(bnn, of, X, Y, **options)
+
+
+each("bridge_evidence(bnn)", lambda v: bridged(v), NOT_BNN, "bnn", "BNN")
+each("bridge_evidence(seed)", lambda v: bridged(seed=v), NOT_SEED, "seed", "int >= 0")
+each("bridge_evidence(drawn)", lambda v: bridged(of=v), ("draws", [1.0], 3), "draws", "dict")
+bad(
+    "bridge_evidence(one chain)",
+    lambda: bridged(of=draws(1, 40)),
+    "drawn",
+    "at least 2 chains of 4 draws",
+    "more chains",
+)
+bad("bridge_evidence(few)", lambda: bridged(of=draws(2, 19)), "drawn", "40 draws", "longer")
+bad(
+    "bridge_evidence(20 units)",
+    lambda: bridged(symvi.BNN(WIDE, symvi.Gaussian(0.5)), draws_of(WIDE)),
+    "bnn",
+    r"\|G\| <= 5000",
+    "log_evidence",
+)
+
+
 def grid(bnn=TWO, **options):
     return symvi.grid_posterior(bnn, X, Y, **{"panels": 2, "order": 2} | options)
 
@@ -1266,6 +1297,26 @@ bad(
     lambda: symvi.convergence(CLASSES, drawn(), X, LABELS),
     "draws",
     "shape|parameters",
+)
+each(
+    "convergence(x_new)",
+    lambda v: symvi.convergence(BNN, drawn(), X, Y, v),
+    (X[:, 0], np.ones((4, 2)), np.full((2, 1), NAN), np.ones((0, 1)), "x"),
+    "x_new",
+    "shape|numbers|row",
+)
+each(
+    "acceptance(full)",
+    lambda v: symvi.truth.acceptance(BNN, drawn(), X, Y, v),
+    ([], [{}], [{"divergences": 0}]),
+    "full",
+    "divergences and bfmi",
+)
+bad(
+    "posteriordb_rule(no sample_stats)",
+    lambda: symvi.truth.posteriordb_rule(BNN, drawn()),
+    "drawn",
+    "sample_stats with diverging and energy",
 )
 each("convergence(bnn)", lambda v: symvi.convergence(v, drawn(), X, Y), NOT_BNN, "bnn", "BNN")
 each(

@@ -61,6 +61,8 @@ def evidence(name, block, particles=PARTICLES, repeats=REPEATS):
     return {
         "value": found.value,
         "std_error": found.std_error,
+        "runs": found.runs.tolist(),
+        "effective_runs": found.effective_runs,
         "seconds": round(time.time() - begun),
     }
 

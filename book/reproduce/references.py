@@ -36,6 +36,7 @@ def draw_chain(name, chain, draws=DRAWS, warmup=None):
         warmup=warmup or recipe.warmup,
         draws=draws * recipe.thin,
         target_accept=recipe.target_accept,
+        max_tree_depth=recipe.max_tree_depth,
         seed=chain,
         progress=False,
     )
@@ -71,6 +72,7 @@ def write_reference(name, chains, folder=FOLDER):
     recipe = RECIPES[name]
     posterior = {k: v.astype(np.float32) for k, v in stacked(chains, "posterior").items()}
     drawn = az.from_dict(posterior=posterior, sample_stats=stacked(chains, "sample_stats"))
+    drawn.sample_stats.attrs["max_tree_depth"] = recipe.max_tree_depth
     found = acceptance(bnn, drawn, data.x, data.y, [chain["full"] for chain in chains])
     if not found["accepted"]:
         raise ValueError(
@@ -85,8 +87,7 @@ def write_reference(name, chains, folder=FOLDER):
         "thin": recipe.thin,
         "target_accept": recipe.target_accept,
         "seeds": list(range(len(chains))),
-        **found,
-        "accepted": int(found["accepted"]),
+        **{k: int(v) if isinstance(v, bool) else v for k, v in found.items()},
         "jax": jax.__version__,
         "arviz": az.__version__,
         "command": f"python {COMMAND} {name}",

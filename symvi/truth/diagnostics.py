@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from symvi.alignment import align
-from symvi.checks import arviz, described, expected
-from symvi.draws import check_draws, check_pairs, log_joints, outputs
+from symvi.checks import arviz, as_numbers, described, expected
+from symvi.draws import check_draws, check_pairs, log_joints, log_likelihoods, outputs
 from symvi.models import BNN
 
 if TYPE_CHECKING:
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MIN_DRAWS = 4  # of a chain: R-hat splits each in two
-MAX_RHAT, MIN_ESS = 1.01, 400.0  # what posterior databases ask of reference draws
+MAX_RHAT, MIN_ESS = 1.01, 400.0  # what Vehtari et al. (2021) ask; in function space, our own choice
 LOW_BFMI = 0.3  # below it the chains move too slowly between energies (Betancourt 2017)
+MAX_SATURATED = 0.05  # share of draws at the limit of the tree's depth
 MAX_INPUTS = 50  # inputs at which functions are followed
+STRETCH = 3.0  # inputs beyond the data reach over so many times their range
 VIEWS = ("weights", "aligned", "functions")
+NOT_RECORDED = "not recorded"
+# The rule of posteriordb's R package.
+DB_DRAWS, DB_CHAINS, DB_RHAT, DB_LAG1, DB_BFMI = 10_000, 4, 1.01, 0.05, 0.2
 
 
 def function_space(bnn: BNN, draws, x, y) -> np.ndarray:
@@ -36,10 +41,33 @@ def function_space(bnn: BNN, draws, x, y) -> np.ndarray:
     """
     x, y = check_pairs(bnn, x, y)
     draws, batch = check_draws(bnn, draws)
-    rows = np.asarray(x)[np.linspace(0, len(x) - 1, min(MAX_INPUTS, len(x))).astype(int)]
-    columns = [outputs(bnn, draws, rows), log_joints(bnn, draws, x, y)]
+    columns = [outputs(bnn, draws, some_rows(x)), log_joints(bnn, draws, x, y)]
     columns += [draws[name] for name in bnn.shapes if name not in bnn.net.shapes]
     return np.concatenate([column.reshape(*batch, -1) for column in columns], axis=-1)
+
+
+def some_rows(x) -> np.ndarray:
+    """At most 50 rows of `x`, evenly spaced."""
+    x = np.asarray(x)
+    return x[np.linspace(0, len(x) - 1, min(MAX_INPUTS, len(x))).astype(int)]
+
+
+def stretched(x) -> np.ndarray:
+    """At most 50 rows of `x`, moved away from the middle of each input to three times its range."""
+    x = np.asarray(x)
+    middle = (x.max(axis=0) + x.min(axis=0)) / 2
+    return middle + STRETCH * (some_rows(x) - middle)
+
+
+def functions_at(bnn: BNN, draws, x, y, x_new) -> np.ndarray:
+    """What functions are at other inputs, by draw: shape ``(*batch, m)``.
+
+    The outputs at all rows of `x_new`, their squares, and the log likelihood of the data x, y.
+    """
+    draws, batch = check_draws(bnn, draws)
+    values = outputs(bnn, draws, x_new).reshape(*batch, -1)
+    likelihood = log_likelihoods(bnn, draws, x, y).sum(axis=-1, keepdims=True)
+    return np.concatenate([values, values**2, likelihood], axis=-1)
 
 
 def aligned(bnn: BNN, draws, x, y) -> dict:
@@ -51,39 +79,68 @@ def aligned(bnn: BNN, draws, x, y) -> dict:
     return align(draws, reference, bnn.symmetry)
 
 
-def convergence(bnn: BNN, drawn: InferenceData, x, y) -> DataFrame:
+def convergence(bnn: BNN, drawn: InferenceData, x, y, x_new=None) -> DataFrame:
     """R-hat and effective sample sizes in three views: raw weights, aligned weights, functions.
 
     Parameters
     ----------
     drawn : InferenceData or dict of arrays ``(chains, draws, *shape)``
         From :func:`symvi.nuts`, with at least 2 chains of 4 draws.
+    x_new : array ``(num, ...)``, optional
+        Held-out inputs. Chains may agree where the data are and not elsewhere, so this adds two
+        views: functions at these (up to 50, evenly spaced), and at inputs of the data moved out to
+        three times their range. Both follow outputs, their squares, and the log likelihood of the
+        data.
 
     Returns
     -------
     pandas.DataFrame
-        One row a view, indexed by weights, aligned and functions. Columns: quantities (their
-        number), rhat (the largest rank-normalised split R-hat), ess_bulk and ess_tail (the smallest
-        effective sample sizes) (Vehtari et al. 2021).
+        One row a view, indexed by weights, aligned and functions (with `x_new` also held-out and
+        far). Columns: quantities (their number), rhat (the largest rank-normalised split R-hat),
+        ess_bulk and ess_tail (the smallest effective sample sizes) (Vehtari et al. 2021).
 
     Raises
     ------
     ValueError
-        Too few chains or draws, draws of another model, or draws that are not finite.
+        Too few chains or draws, draws of another model, draws that are not finite, or inputs of
+        another shape.
     """
     import pandas as pd
 
+    draws = _chains(bnn, drawn)
+    views = {
+        "weights": _flat(draws),
+        "aligned": _flat(aligned(bnn, draws, x, y)),
+        "functions": function_space(bnn, draws, x, y),
+    }
+    if x_new is not None:
+        held_out = some_rows(_rows_of_inputs(bnn, x_new))
+        views["held-out"] = functions_at(bnn, draws, x, y, held_out)
+        views["far"] = functions_at(bnn, draws, x, y, stretched(x))
+    return pd.DataFrame(map(summary, views.values()), index=pd.Index(views, name="view"))
+
+
+def _chains(bnn: BNN, drawn) -> dict:
+    """The draws of at least 2 chains of 4, or ValueError."""
     draws, batch = check_draws(bnn, drawn)
     if len(batch) != 2 or batch[0] < 2 or batch[1] < MIN_DRAWS:
         wanted = f"at least 2 chains of {MIN_DRAWS} draws for R-hat"
         got = " of ".join(map(str, batch))
         raise expected("convergence", wanted, got, "draw longer, or more chains")
-    views = (
-        _flat(draws),
-        _flat(aligned(bnn, draws, x, y)),
-        function_space(bnn, draws, x, y),
-    )
-    return pd.DataFrame([summary(view) for view in views], index=pd.Index(VIEWS, name="view"))
+    return draws
+
+
+def _rows_of_inputs(bnn: BNN, x_new):
+    """`x_new` as at least one row of inputs of `bnn`; ValueError in its name otherwise."""
+    remedy = "pass held-out inputs shaped as x"
+    x_new = as_numbers("x_new", x_new, remedy)
+    try:
+        x_new = bnn.check_inputs(x_new)
+    except ValueError as error:
+        raise ValueError(f"x_new{str(error).removeprefix('x')}") from error
+    if len(x_new) == 0:
+        raise expected("x_new", "at least one row", f"shape {x_new.shape}", remedy)
+    return x_new
 
 
 def _flat(draws):
@@ -116,11 +173,29 @@ def energies(diverging, energy) -> dict:
     return {"divergences": int(np.sum(diverging)), "bfmi": float(bfmi.min())}
 
 
+def saturation(drawn: InferenceData) -> float | str:
+    """The share of draws whose trajectory was cut off at the limit of the tree's depth.
+
+    "not recorded" where sample_stats have no n_steps, or no attribute max_tree_depth.
+    """
+    stats = getattr(drawn, "sample_stats", None)
+    if stats is None or "n_steps" not in stats or "max_tree_depth" not in stats.attrs:
+        return NOT_RECORDED
+    most = 2 ** int(stats.attrs["max_tree_depth"]) - 1
+    return float(np.mean(stats["n_steps"].values >= most))
+
+
 def acceptance(bnn: BNN, drawn: InferenceData, x, y, full=None) -> dict:
     """Whether draws may serve as a reference, and the diagnostics that say so.
 
     Accepted where functions have rank-normalised R-hat < 1.01 and bulk and tail effective sample
-    sizes > 400, no draw diverged, and E-BFMI > 0.3 in every chain.
+    sizes > 400, no draw diverged, and E-BFMI > 0.3 in every chain. These rules are ours. What
+    posteriordb asks of every single weight is in :func:`posteriordb_rule`, and its verdict stands
+    beside ours.
+
+    Draws at the limit of the tree's depth are a flag and no reason to refuse: a trajectory that is
+    cut off still has the posterior as its target, but draws then depend on each other, which the
+    effective sample sizes count.
 
     Parameters
     ----------
@@ -133,7 +208,9 @@ def acceptance(bnn: BNN, drawn: InferenceData, x, y, full=None) -> dict:
     Returns
     -------
     dict
-        rhat, ess_bulk, ess_tail (of functions), divergences, bfmi, accepted.
+        rhat, ess_bulk, ess_tail (of functions), divergences, bfmi, accepted; saturated, the share
+        of kept draws at the limit of the tree's depth, or "not recorded"; slow, whether it is known
+        to be above 5 %; and posteriordb, whether the draws meet that rule too.
 
     Raises
     ------
@@ -141,20 +218,84 @@ def acceptance(bnn: BNN, drawn: InferenceData, x, y, full=None) -> dict:
         As for :func:`symvi.convergence`; no sample_stats, or `full` in another form.
     """
     row = convergence(bnn, drawn, x, y).loc["functions"]
-    chains = _energies_of_chains(drawn) if full is None else list(full)
-    if not chains or not all(_is_energies(chain) for chain in chains):
-        wanted = "a dict with divergences and bfmi for each chain"
-        raise expected("full", wanted, described(full), "pass what energies() returns")
-    divergences = sum(int(chain["divergences"]) for chain in chains)
-    bfmi = min(float(chain["bfmi"]) for chain in chains)
+    energy = _worst_energies(drawn, full)
+    saturated = saturation(drawn)
     mixed = row["rhat"] < MAX_RHAT and min(row["ess_bulk"], row["ess_tail"]) > MIN_ESS
     return {
         "rhat": float(row["rhat"]),
         "ess_bulk": float(row["ess_bulk"]),
         "ess_tail": float(row["ess_tail"]),
-        "divergences": divergences,
-        "bfmi": bfmi,
-        "accepted": bool(mixed and divergences == 0 and bfmi > LOW_BFMI),
+        **energy,
+        "accepted": bool(mixed and energy["divergences"] == 0 and energy["bfmi"] > LOW_BFMI),
+        "saturated": saturated,
+        "slow": saturated != NOT_RECORDED and saturated > MAX_SATURATED,
+        "posteriordb": posteriordb_rule(bnn, drawn, full)["passes"],
+    }
+
+
+def posteriordb_rule(bnn: BNN, drawn: InferenceData, full=None) -> dict:
+    """What posteriordb asks of reference draws by Stan, and whether these draws meet it.
+
+    Exactly 10,000 draws of at least 4 chains; for every parameter R-hat <= 1.01, and the mean over
+    chains of the absolute autocorrelation at lag 1 <= 0.05; E-FMI (our E-BFMI) >= 0.2 in every
+    chain; no divergence. So its R package checks them (check_reference_posterior_draws in
+    stan-dev/posteriordb, as read in 2026); effective sample sizes are recorded there and decide
+    nothing, while earlier versions bounded them and asked nothing of the autocorrelation. The
+    written definition (Magnusson et al. 2024) says "E-FMI below 0.2", an error by its authors'
+    word. Under symmetry R-hat of every weight asks that all chains visit all copies alike.
+
+    Parameters
+    ----------
+    drawn, full
+        As for :func:`acceptance`.
+
+    Returns
+    -------
+    dict
+        draws, chains (their numbers), rhat (the largest of a weight), lag1 (the largest of a weight
+        that moves), divergences, bfmi, passes.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`acceptance`.
+    """
+    view = _flat(_chains(bnn, drawn))
+    chains, draws = view.shape[:2]
+    found = {
+        "draws": chains * draws,
+        "chains": chains,
+        "rhat": summary(view)["rhat"],
+        "lag1": float(_lag_one(view).max()),
+        **_worst_energies(drawn, full),
+    }
+    enough = found["draws"] == DB_DRAWS and chains >= DB_CHAINS
+    independent = found["rhat"] <= DB_RHAT and found["lag1"] <= DB_LAG1
+    well = found["bfmi"] >= DB_BFMI and found["divergences"] == 0
+    return {**found, "passes": bool(enough and independent and well)}
+
+
+def _lag_one(view: np.ndarray) -> np.ndarray:
+    """The mean over chains of absolute autocorrelations at lag 1, shape ``(m,)``.
+
+    `view` is ``(chains, draws, m)``. A chain that stands still has none and counts as 1.
+    """
+    centred = view - view.mean(axis=1, keepdims=True)
+    products = (centred[:, 1:] * centred[:, :-1]).sum(axis=1)
+    squares = np.square(centred).sum(axis=1)
+    ratio = np.divide(products, squares, out=np.ones_like(products), where=squares > 0)
+    return np.abs(ratio).mean(axis=0)
+
+
+def _worst_energies(drawn, full) -> dict:
+    """All divergences and the smallest E-BFMI of the chains, from `full` where it is given."""
+    chains = _energies_of_chains(drawn) if full is None else list(full)
+    if not chains or not all(_is_energies(chain) for chain in chains):
+        wanted = "a dict with divergences and bfmi for each chain"
+        raise expected("full", wanted, described(full), "pass what energies() returns")
+    return {
+        "divergences": sum(int(chain["divergences"]) for chain in chains),
+        "bfmi": min(float(chain["bfmi"]) for chain in chains),
     }
 
 

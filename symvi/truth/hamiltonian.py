@@ -12,12 +12,18 @@ from numpyro.infer import MCMC, NUTS
 from symvi.checks import arviz, flag, fraction, positive_int, seed_to_key, shows_progress
 from symvi.draws import check_pairs, posterior_draws
 from symvi.models import BNN
-from symvi.truth.diagnostics import LOW_BFMI, MAX_RHAT, MIN_DRAWS, function_space, summary
+from symvi.truth.diagnostics import (
+    LOW_BFMI,
+    MAX_RHAT,
+    MAX_SATURATED,
+    MIN_DRAWS,
+    function_space,
+    summary,
+)
 
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-MAX_SATURATED = 0.05  # share of draws at the limit of the tree's depth
 FIELDS = ("diverging", "energy", "num_steps", "accept_prob", "potential_energy")
 
 
@@ -52,7 +58,8 @@ def nuts(
     -------
     arviz.InferenceData
         Groups posterior (each parameter, ``(chains, draws, *shape)``), log_likelihood (``(chains,
-        draws, N)``, nats), sample_stats (with divergences and energy) and observed_data.
+        draws, N)``, nats), sample_stats (with divergences, energy, the number of steps, and
+        max_tree_depth among its attributes) and observed_data.
 
     Raises
     ------
@@ -89,6 +96,7 @@ def nuts(
     )
     mcmc.run(key, x, y, extra_fields=FIELDS)
     drawn = arviz().from_numpyro(mcmc)
+    drawn.sample_stats.attrs["max_tree_depth"] = max_tree_depth
     complaints = [
         of_divergences(drawn.sample_stats),
         of_energies(drawn.sample_stats),

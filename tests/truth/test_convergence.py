@@ -7,7 +7,14 @@ import pytest
 
 from symvi import BNN, MLP, Gaussian, convergence
 from symvi.draws import inference_data, log_joints, log_likelihoods, outputs
-from symvi.truth.diagnostics import acceptance, aligned, function_space
+from symvi.truth.diagnostics import (
+    acceptance,
+    aligned,
+    function_space,
+    posteriordb_rule,
+    saturation,
+    stretched,
+)
 
 NET = MLP([1, 3, 1], "tanh", signed=True)
 MODEL = BNN(NET, Gaussian())
@@ -137,6 +144,119 @@ def test_acceptance_by_each_rule():
     assert not acceptance(MODEL, drawn(one_mode()), X, Y, [{"divergences": 1, "bfmi": 1.0}])[
         "accepted"
     ]
+
+
+def limited(made, n_steps, max_tree_depth=10):
+    made.sample_stats["n_steps"] = (("chain", "draw"), n_steps)
+    made.sample_stats.attrs["max_tree_depth"] = max_tree_depth
+    return made
+
+
+@pytest.mark.parametrize(("share", "slow"), [(0.0, False), (0.05, False), (0.07, True)])
+def test_draws_at_the_limit_are_a_flag(share, slow):
+    n_steps = np.full((4, 300), 2**10 - 2)
+    n_steps.ravel()[: round(1200 * share)] = 2**10 - 1
+    made = limited(drawn(one_mode()), n_steps)
+    assert saturation(made) == pytest.approx(share)
+    found = acceptance(MODEL, made, X, Y)
+    assert found["saturated"] == pytest.approx(share) and found["slow"] is slow
+    assert found["accepted"]
+    assert saturation(limited(made, n_steps, 11)) == 0.0
+
+
+def test_a_tree_that_was_not_recorded():
+    found = acceptance(MODEL, drawn(one_mode()), X, Y)
+    assert found["saturated"] == "not recorded" and found["slow"] is False
+    without = limited(drawn(one_mode()), np.ones((4, 300)))
+    del without.sample_stats.attrs["max_tree_depth"]
+    assert saturation(without) == "not recorded"
+
+
+def test_posteriordb_by_each_rule():
+    good = posteriordb_rule(MODEL, drawn(one_mode(4, 2500)))
+    assert good["passes"] and (good["draws"], good["chains"]) == (10_000, 4)
+    assert acceptance(MODEL, drawn(one_mode(4, 2500)), X, Y)["posteriordb"]
+    diverging = np.zeros((4, 2500), bool)
+    diverging[2, 7] = True
+    sticky = one_mode(4, 2500)
+    sticky["b2"] = 1 + 0.05 * autoregressive(0.08, (4, 2500, 1))
+    slow = autoregressive(0.95, (4, 2500, 1))[..., 0]
+    bad = {
+        "draws": drawn(one_mode(4, 2501)),
+        "chains": drawn(one_mode(2, 5000)),
+        "rhat": drawn(scattered(one_mode(4, 2500))),
+        "lag1": drawn(sticky),
+        "bfmi": drawn(one_mode(4, 2500), energy=slow),
+        "divergences": drawn(one_mode(4, 2500), diverging=diverging),
+    }
+    for name, made in bad.items():
+        found = posteriordb_rule(MODEL, made)
+        assert not found["passes"]
+        differs = [k for k in good if k != "passes" and broken(k, found[k])]
+        assert differs == [name]
+    assert not posteriordb_rule(
+        MODEL, drawn(one_mode(4, 2500)), [{"divergences": 0, "bfmi": 0.19}]
+    )["passes"]
+
+
+def broken(name, value):
+    """Whether a number is outside the rule, as posteriordb's R package says it."""
+    return {
+        "draws": value != 10_000,
+        "chains": value < 4,
+        "rhat": value > 1.01,
+        "lag1": value > 0.05,
+        "divergences": value > 0,
+        "bfmi": value < 0.2,
+    }[name]
+
+
+def autoregressive(coefficient, shape):
+    """Standard normal series along axis 1 with this autocorrelation at lag 1."""
+    noise = np.random.default_rng(2).normal(size=shape)
+    series = noise.copy()
+    for t in range(1, shape[1]):
+        series[:, t] = coefficient * series[:, t - 1] + np.sqrt(1 - coefficient**2) * noise[:, t]
+    return series
+
+
+def test_lag_one_against_a_naive_twin():
+    draws = one_mode(3, 50)
+    values = np.concatenate([v.reshape(3, 50, -1) for v in draws.values()], axis=-1)
+    naive = []
+    for m in range(values.shape[-1]):
+        each = []
+        for chain in values[:, :, m]:
+            z = chain - chain.mean()
+            each.append(abs((z[:-1] * z[1:]).sum() / (z**2).sum()))
+        naive.append(np.mean(each))
+    assert posteriordb_rule(MODEL, drawn(draws))["lag1"] == pytest.approx(max(naive), abs=1e-12)
+
+
+def test_functions_at_other_inputs():
+    """Chains that agree on the data and differ beyond: a ReLU unit that turns on at x > 2."""
+    bnn = BNN(MLP([1, 1, 1], "relu"), Gaussian(0.5))
+    rng = np.random.default_rng(0)
+    shape = (4, 300)
+    draws = {k: 0.02 * rng.normal(size=(*shape, *v)) for k, v in bnn.shapes.items()}
+    draws["W1"] += 1.0
+    draws["b1"] -= 2.0
+    draws["W2"] += np.arange(4)[:, None, None, None]  # silent on [-1, 1]
+    made = inference_data(bnn, draws, X, Y)
+    table = convergence(bnn, made, X, Y, np.linspace(-1, 1, 90)[:, None])
+    assert list(table.index) == ["weights", "aligned", "functions", "held-out", "far"]
+    assert table.loc["held-out", "rhat"] < 1.02 < 1.5 < table.loc["far", "rhat"]
+    # 50 inputs and their squares, 7 and theirs, and the log likelihood of the data
+    assert table.loc["held-out", "quantities"] == 2 * 50 + 1
+    assert table.loc["far", "quantities"] == 2 * 7 + 1
+    assert list(convergence(bnn, made, X, Y).index) == list(table.index)[:3]
+
+
+def test_inputs_are_stretched_about_the_middle_of_their_range():
+    assert np.allclose(stretched(X), 3 * X)
+    shifted = np.stack([X[:, 0] + 5, np.full(7, 2.0)], axis=1)
+    assert np.allclose(stretched(shifted), np.stack([3 * X[:, 0] + 5, np.full(7, 2.0)], axis=1))
+    assert len(stretched(np.zeros((1000, 2)))) == 50
 
 
 @pytest.mark.parametrize(

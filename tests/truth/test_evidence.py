@@ -1,38 +1,28 @@
 """The evidence by tempered SMC against the exact grid and a conjugate linear model."""
 
-from dataclasses import dataclass
+import copy
+import pickle
+from dataclasses import FrozenInstanceError
 
-import jax
 import numpy as np
 import pytest
-import scipy.stats
+from linear_model import linear, posterior
 
-from symvi import BNN, MLP, Categorical, Gaussian, Symmetry, grid_posterior, log_evidence
+from symvi import (
+    BNN,
+    MLP,
+    Categorical,
+    Estimate,
+    Gaussian,
+    grid_posterior,
+    log_evidence,
+)
 from symvi.data import absolute, mcycle
+from symvi.truth import Evidence
+from symvi.truth.evidence import least_runs
 
 TWO = MLP([1, 2, 1], "relu", bias=False, fixed_output=1.0)
 DATA = absolute(0.1)
-
-
-@dataclass(frozen=True)
-class Linear:
-    """f(x) = x @ W: with a normal prior and Gaussian noise the evidence is a normal density."""
-
-    widths: tuple
-
-    @property
-    def symmetry(self):
-        return Symmetry()
-
-    @property
-    def shapes(self):
-        return {"W": self.widths}
-
-    def init(self, key):
-        return {"W": jax.random.normal(key, self.widths)}
-
-    def apply(self, params, x):
-        return x @ params["W"]
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0, 3.0])
@@ -46,18 +36,27 @@ def test_two_weights_against_the_grid(noise):
 
 @pytest.mark.parametrize("num", [3, 40])
 def test_linear_model_against_its_closed_form(num):
-    """y ~ N(0, noise^2 + prior^2 x x^T)."""
-    rng = np.random.default_rng(num)
-    x, noise, prior = rng.normal(size=(num, 4)), 0.5, 1.5
-    y = x @ rng.normal(size=(4, 1)) + noise * rng.normal(size=(num, 1))
-    exact = scipy.stats.multivariate_normal(
-        np.zeros(num), noise**2 * np.eye(num) + prior**2 * x @ x.T
-    ).logpdf(y[:, 0])
-    found = log_evidence(
-        BNN(Linear((4, 1)), Gaussian(noise), prior_scale=prior), x, y, particles=2000
-    )
+    bnn, x, y, exact = linear(4, num)
+    found = log_evidence(bnn, x, y, particles=2000)
     assert found.std_error <= 0.1
     assert abs(found.value - exact) < 3 * found.std_error
+
+
+def test_sixty_weights_and_their_particles():
+    """The particles are draws of the closed-form posterior, one as good as the other."""
+    bnn, x, y, exact = linear(60, 20)
+    found = log_evidence(bnn, x, y)
+    assert found.decided and found.std_error <= 0.2
+    assert abs(found.value - exact) < 3 * found.std_error
+    w = found.particles["W"]
+    assert w.shape == (8, 1000, 60, 1) and w.dtype == float
+    mean, covariance = posterior(x, y)
+    z = (w[..., 0] - mean) / np.sqrt(np.diag(covariance))
+    # means of the runs, which are independent, against 0 and 1: 60 weights at 4.5 standard errors
+    for values, wanted in ((z, 0), (z**2, 1)):
+        runs = values.mean(axis=1)
+        assert np.all(np.abs(runs.mean(axis=0) - wanted) < 6 * runs.std(axis=0, ddof=1) / 8**0.5)
+    assert np.abs((z**2).mean() - 1) < 0.03
 
 
 def test_labels_without_information():
@@ -75,12 +74,69 @@ def test_real_data_standard_error():
     assert found.std_error <= 0.5
 
 
+@pytest.mark.filterwarnings("ignore:log_evidence")  # two runs decide nothing
 def test_a_seed_repeats():
     bnn = BNN(TWO, Gaussian(3.0))
     one, two, other = (
         log_evidence(bnn, DATA.x, DATA.y, particles=50, repeats=2, seed=s) for s in (0, 0, 1)
     )
     assert one == two != other
+
+
+def evidence(*runs):
+    return Evidence(np.array(runs), {"W": np.zeros((len(runs), 2, 3))})
+
+
+@pytest.mark.parametrize(
+    ("runs", "worth"),
+    [
+        ([-3.0] * 8, 8.0),
+        ([0.0, 0.0, -800.0, -900.0], 2.0),
+        ([5000.0] + [-5000.0] * 7, 1.0),
+        (np.log([3.0, 1.0]), 16 / 10),
+        (np.log([1.0, 2.0, 3.0, 4.0]), 100 / 30),
+    ],
+)
+def test_effective_runs_by_hand(runs, worth):
+    found = evidence(*runs)
+    assert found.effective_runs == pytest.approx(worth, abs=1e-12)
+    assert found.run_weights.sum() == pytest.approx(1)
+    # the standard error of a mean says the same
+    assert found.std_error == pytest.approx(
+        np.sqrt((len(runs) / worth - 1) / (len(runs) - 1)), abs=1e-7
+    )
+
+
+def test_when_an_evidence_is_decided():
+    assert [least_runs(n) for n in (2, 3, 4, 8, 16)] == [2, 2, 2, 4, 8]
+    assert evidence(*[-100.0] * 4, *[-900.0] * 4).decided  # four of eight
+    assert not evidence(*[-100.0] * 3, *[-900.0] * 5).decided
+    assert evidence(-7.0, -7.0).decided
+    assert not evidence(-7.0, -7.1).decided
+    found = evidence(*[-100.0] * 3, *[-900.0] * 5)
+    assert repr(found).startswith("Evidence(value=-100.98") and "3.0 of 8" in repr(found)
+    assert repr(found).endswith("not decided)") and str(found).endswith("not decided")
+    assert "not decided" not in repr(evidence(-7.0, -7.0)) + str(evidence(-7.0, -7.0))
+
+
+def test_an_evidence_is_an_estimate():
+    found = evidence(-1.0, -1.0, -1.0)
+    assert isinstance(found, Estimate) and found == Estimate(-1.0, 0.0, "approximate")
+    assert tuple(found) == (-1.0, 0.0, "approximate")
+    with pytest.raises(FrozenInstanceError):
+        found.runs = None
+    for twin in (copy.copy(found), copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert type(twin) is Evidence and twin == found and np.array_equal(twin.runs, found.runs)
+    assert type(found._replace(kind="lower")) is Estimate
+
+
+def test_an_undecided_evidence_warns():
+    """Ten particles for sixty weights: one run outweighs the others."""
+    bnn, x, y, _ = linear(60, 20)
+    said = r"log_evidence: expected .* 2 of 4 runs, got 1\.\d\d effective .*; pass particles=40"
+    with pytest.warns(UserWarning, match=said) as caught:
+        found = log_evidence(bnn, x, y, particles=10, repeats=4)
+    assert not found.decided and caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

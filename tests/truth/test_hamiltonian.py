@@ -109,6 +109,7 @@ def test_a_shallow_tree_is_kept_and_reported():
     with pytest.warns(UserWarning, match="nuts") as caught:
         drawn = nuts(BNN_TWO, DATA.x, DATA.y, warmup=20, draws=20, max_tree_depth=2, progress=False)
     assert drawn.sample_stats["n_steps"].max() == 3
+    assert drawn.sample_stats.attrs["max_tree_depth"] == 2
     said = " ".join(str(warning.message) for warning in caught)
     assert re.search(r"nuts: \d+ % of the draws hit max_tree_depth=2", said)
     assert re.search(r"nuts: R-hat of the functions is \d\.\d\d, above 1\.01", said)

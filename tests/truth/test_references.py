@@ -19,6 +19,12 @@ from symvi.truth.diagnostics import acceptance
 from symvi.truth.references import FOLDER, RECIPES, data_hash
 
 NAMES = tuple(RECIPES)
+# shares of kept draws whose trajectories were cut off, counted from the stored n_steps
+AT_THE_LIMIT = dict.fromkeys(NAMES, 0.0) | {
+    "mcycle-tanh": 0.007,
+    "mcycle-relu": 0.71875,
+    "mcycle-deep": 0.69575,
+}
 SCRIPT = Path(__file__).resolve().parents[2] / "book" / "reproduce" / "references.py"
 
 
@@ -45,6 +51,10 @@ def test_rules_of_acceptance(name):
     assert not drawn.sample_stats["diverging"].any()
     for key in ("rhat", "ess_bulk", "ess_tail"):
         assert found[key] == pytest.approx(attrs[key], rel=0.02)
+    # what else is known of them: 4000 draws are not the 10,000 of posteriordb
+    assert found["saturated"] == pytest.approx(AT_THE_LIMIT[name], abs=1e-9)
+    assert found["slow"] == (name in ("mcycle-relu", "mcycle-deep"))
+    assert not found["posteriordb"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,6 +189,9 @@ def test_writing_keeps_what_was_drawn(tmp_path, script):
     assert [path.name for path in tmp_path.iterdir()] == ["two-weight.nc"]
     drawn = np.asarray(made[2]["posterior"]["W1"], np.float32)
     assert np.array_equal(stored.posterior["W1"].values[2], drawn)
+    assert stored.posterior.attrs["accepted"] == 1
+    assert stored.posterior.attrs["saturated"] == found["saturated"] == 0.0
+    assert stored.sample_stats.attrs["max_tree_depth"] == 10
 
 
 GENERATE = """
