@@ -42,21 +42,24 @@ def test_linear_model_against_its_closed_form(num):
     assert abs(found.value - exact) < 3 * found.std_error
 
 
-def test_sixty_weights_and_their_particles():
-    """The particles are draws of the closed-form posterior, one as good as the other."""
+def test_sixty_weights():
     bnn, x, y, exact = linear(60, 20)
     found = log_evidence(bnn, x, y)
     assert found.decided and found.std_error <= 0.2
     assert abs(found.value - exact) < 3 * found.std_error
-    w = found.particles["W"]
-    assert w.shape == (8, 1000, 60, 1) and w.dtype == float
+    assert found.particles["W"].shape == (8, 1000, 60, 1)
+    assert found.particles["W"].dtype == float
+
+
+@pytest.mark.parametrize("target_ess", [0.02, 0.7])
+def test_particles_are_draws_of_the_posterior(target_ess):
+    """One as good as the other, even after one long step from the prior."""
+    bnn, x, y, _ = linear(4, 3)
+    w = log_evidence(bnn, x, y, target_ess=target_ess, seed=1).particles["W"]
     mean, covariance = posterior(x, y)
     z = (w[..., 0] - mean) / np.sqrt(np.diag(covariance))
-    # means of the runs, which are independent, against 0 and 1: 60 weights at 4.5 standard errors
-    for values, wanted in ((z, 0), (z**2, 1)):
-        runs = values.mean(axis=1)
-        assert np.all(np.abs(runs.mean(axis=0) - wanted) < 6 * runs.std(axis=0, ddof=1) / 8**0.5)
-    assert np.abs((z**2).mean() - 1) < 0.03
+    assert np.abs(z.mean(axis=(0, 1))).max() < 0.1
+    assert np.abs((z**2).mean(axis=(0, 1)) - 1).max() < 0.15
 
 
 def test_labels_without_information():
