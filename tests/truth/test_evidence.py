@@ -54,7 +54,7 @@ def test_sixty_weights():
 @pytest.mark.parametrize("target_ess", [0.02, 0.7])
 def test_particles_are_draws_of_the_posterior(target_ess):
     """One as good as the other, even after one long step from the prior."""
-    bnn, x, y, _ = linear(4, 3)
+    bnn, x, y, _ = linear(4, 1)
     w = log_evidence(bnn, x, y, target_ess=target_ess, seed=1).particles["W"]
     mean, covariance = posterior(x, y)
     z = (w[..., 0] - mean) / np.sqrt(np.diag(covariance))
