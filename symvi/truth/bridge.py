@@ -113,7 +113,7 @@ def bridge_evidence(bnn: BNN, drawn, x, y, *, seed: int = 0) -> Estimate:
 def _complaint(common: float, num: int) -> str:
     wanted = f"at least {MIN_SHARED} draws where both posterior and fitted normal lie"
     got = f"{common:.1f} of {num}, so the estimate may be far off"
-    return f"bridge_evidence: expected {wanted}, got {got}; draw longer, or use symvi.log_evidence"
+    return f"bridge_evidence: expected {wanted}, got {got}; use symvi.log_evidence"
 
 
 def bridge(of_posterior, of_proposal) -> float:
