@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from symvi import MeanField, Symmetry, UnitGroup, orbit_information
 
@@ -56,3 +57,20 @@ def test_each_step_of_the_proof_by_enumeration():
         roots = np.exp(log_r / 2)
         error = roots.std() / math.sqrt(len(roots))
         assert abs(roots.mean() - expected) < 5 * error + 1e-12
+
+
+@pytest.mark.parametrize("num_permutations", [2, 5, 20])
+def test_what_is_left_beside_the_identity(num_permutations):
+    """log K - E[I_K] - E[log(1 + M)] <= 0.81 (K - 1) (exp(h) - 1) / n!, h = log n! - I_low, with M
+    the identities among the uniform permutations. Their part cannot be trained away."""
+    n = 4
+    repeats = binom(num_permutations - 1, 1 / math.factorial(n)).expect(np.log1p)
+    for separation in SEPARATIONS:
+        q = units_in_a_row(n, separation)
+        found = orbit_information(
+            q, "infonce", jax.random.key(0), num_samples=8000, num_permutations=num_permutations
+        )
+        room = math.lgamma(n + 1) - orbit_information(q, "pairwise").lower.value
+        most = 0.81 * (num_permutations - 1) * math.expm1(room) / math.factorial(n)
+        left = math.log(num_permutations) - found.value - repeats
+        assert left <= most + 4 * found.std_error
