@@ -110,3 +110,5 @@ def test_cells_are_drawn_once_and_for_all():
         assert [record["cell"] for record in kept[task]] == cells
     rows = [(record["cell"], record["rows"]) for record in kept["setting"]]
     assert [record["cell"] for record in kept["trained"]] == causes.as_accurate(rows)
+    trained = [(record["cell"], record["rows"]) for record in kept["trained"]]
+    assert [record["cell"] for record in kept["seeds"]] == causes.moved_by_the_bound(trained)
