@@ -302,7 +302,7 @@ def table() -> dict[str, list[chapters.Chapter]]:
     named = set(re.findall(r"^\.\. auto(?:class|function):: (\S+)$", page, re.M))
     named |= {name for name in api_links.DEVELOPED if api_links.found(name)}
     assert {f"symvi.{n}" for n in symvi.__all__} - named <= {
-        f"symvi.{family}" for family in ("book", "data", "information", "permanents")
+        f"symvi.{family}" for family in ("baselines", "book", "data", "information", "permanents")
     }
     whole = chapters.read_chapters(ROOT)
     used = api_links.uses(ROOT, api_links.Entries(named), [c.page for c in whole])
