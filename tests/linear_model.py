@@ -1,6 +1,7 @@
-"""A linear model whose log evidence and posterior have closed forms."""
+"""Linear models with Gaussian noise, whose posterior, predictive and evidence have closed forms."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -8,14 +9,13 @@ import scipy.stats
 
 from symvi import BNN, Gaussian, Symmetry
 
-NOISE, PRIOR = 0.5, 1.5
-
 
 @dataclass(frozen=True)
 class Linear:
-    """f(x) = x @ W: with a normal prior and Gaussian noise the evidence is a normal density."""
+    """The network f(x) = x W + b, or x W, without hidden units."""
 
     widths: tuple
+    bias: bool = True
 
     @property
     def symmetry(self):
@@ -23,33 +23,68 @@ class Linear:
 
     @property
     def shapes(self):
-        return {"W": self.widths}
+        return {"W1": self.widths, **({"b1": self.widths[1:]} if self.bias else {})}
 
     def init(self, key):
-        return {"W": jax.random.normal(key, self.widths)}
+        keys = jax.random.split(key, len(self.shapes))
+        return {
+            name: jax.random.normal(k, shape)
+            for k, (name, shape) in zip(keys, self.shapes.items(), strict=True)
+        }
 
     def apply(self, params, x):
-        return x @ params["W"]
+        return x @ params["W1"] + params.get("b1", 0.0)
 
 
-def linear(weights, num):
-    """A linear model with its data, and its log evidence: y ~ N(0, noise^2 + prior^2 x x^T)."""
+class Exact(NamedTuple):
+    """The posterior N(mean, covariance) of all weights, and the log evidence in nats."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    log_evidence: float
+
+
+def design(x, d_out: int = 1, bias: bool = True) -> np.ndarray:
+    """A with f = A w, for w = (W1 row by row, b1) and f = outputs row by row."""
+    rows = np.hstack([x, np.ones((len(x), 1))]) if bias else x
+    return np.kron(rows, np.eye(d_out))
+
+
+def exact(a, y, noise: float, prior_scale: float) -> Exact:
+    """Bayesian linear regression (Bishop 2006, equations 3.53, 3.54 and 3.58)."""
+    precision = a.T @ a / noise**2 + np.eye(a.shape[1]) / prior_scale**2
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ a.T @ y.ravel() / noise**2
+    of_y = noise**2 * np.eye(a.shape[0]) + prior_scale**2 * a @ a.T
+    evidence = scipy.stats.multivariate_normal.logpdf(y.ravel(), np.zeros(a.shape[0]), of_y)
+    return Exact(mean, covariance, float(evidence))
+
+
+NOISE = 0.4
+
+
+def regression(num: int = 12, d_in: int = 2, d_out: int = 1):
+    """A model with a bias, its data x and y, and its exact posterior."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(num, d_in))
+    x[:, 0] += 0.8 * x[:, -1]  # correlated inputs, so that weights are correlated
+    y = x @ rng.normal(size=(d_in, d_out)) + 0.7 + NOISE * rng.normal(size=(num, d_out))
+    bnn = BNN(Linear((d_in, d_out)), Gaussian(NOISE))
+    return bnn, x, y, exact(design(x, d_out), y, NOISE, 1.0)
+
+
+def many_weights(weights: int, num: int):
+    """A model of that many weights without a bias, its data x and y, and its exact posterior."""
+    noise, prior_scale = 0.5, 1.5
     rng = np.random.default_rng(num)
     x = rng.normal(size=(num, weights))
-    y = x @ rng.normal(size=(weights, 1)) + NOISE * rng.normal(size=(num, 1))
-    covariance = NOISE**2 * np.eye(num) + PRIOR**2 * x @ x.T
-    exact = scipy.stats.multivariate_normal(np.zeros(num), covariance).logpdf(y[:, 0])
-    return BNN(Linear((weights, 1)), Gaussian(NOISE), prior_scale=PRIOR), x, y, exact
+    y = x @ rng.normal(size=(weights, 1)) + noise * rng.normal(size=(num, 1))
+    bnn = BNN(Linear((weights, 1), bias=False), Gaussian(noise), prior_scale=prior_scale)
+    return bnn, x, y, exact(x, y, noise, prior_scale)
 
 
-def posterior(x, y):
-    """Mean ``(weights,)`` and covariance of the weights given the data."""
-    covariance = np.linalg.inv(np.eye(x.shape[1]) / PRIOR**2 + x.T @ x / NOISE**2)
-    return covariance @ x.T @ y[:, 0] / NOISE**2, covariance
-
-
-def conjugate_draws(x, y, chains=8, num=500):
-    """Independent draws of the posterior, ``(chains, num, weights, 1)``."""
-    mean, covariance = posterior(x, y)
+def exact_draws(found: Exact, chains: int = 8, num: int = 500) -> dict:
+    """Independent draws of the posterior of :func:`many_weights`, ``(chains, num, weights, 1)``."""
     rng = np.random.default_rng(0)
-    return {"W": rng.multivariate_normal(mean, covariance, (chains, num))[..., None]}
+    drawn = rng.multivariate_normal(found.mean, found.covariance, (chains, num))
+    return {"W1": drawn[..., None]}

@@ -19,8 +19,6 @@ needs book/results/mnist.json, which mnist_table.py writes.
 
 import json
 import math
-import os
-import platform
 import random
 import time
 from dataclasses import dataclass
@@ -58,20 +56,11 @@ K = 20
 # --- other objectives, as methods of symvi.fit ---
 
 
-def mean_log_prior(q, prior_scale):
-    """E_q[log p(w)] in nats, in closed form, for independent N(0, prior_scale^2) weights."""
-    total = 0.0
-    for name, loc in q.loc.items():
-        square = (loc**2 + q.scale[name] ** 2) / prior_scale**2
-        total = total - (square / 2 + math.log(prior_scale) + math.log(2 * math.pi) / 2).sum()
-    return total
-
-
-def log_prior(params, prior_scale):
-    """log p(w) in nats."""
-    return sum(
-        jax.scipy.stats.norm.logpdf(value, 0.0, prior_scale).sum() for value in params.values()
-    )
+def mean_log_prior(q, bnn):
+    """E_q[log p(w)] in nats, in closed form: log p at the means, less the sum of s^2 / (2 p^2)."""
+    prior = bnn.prior_scales()
+    spread = sum(((scale / prior[name]) ** 2).sum() for name, scale in q.scale.items())
+    return bnn.log_prior(q.loc) - spread / 2
 
 
 def log_ratios(q, params, key, number, act):
@@ -86,29 +75,29 @@ class KLWeight(Method):
     """E_q[log p(y | x, w)] - weight KL(q || p)."""
 
     weight: float
-    prior_scale: float
+    bnn: symvi.BNN
 
     name: ClassVar[str] = "kl-weight"
     kind: ClassVar[str] = "approximate"
 
     def final_closed_form(self, q):
-        return (self.weight - 1) * (q.entropy() + mean_log_prior(q, self.prior_scale))
+        return (self.weight - 1) * (q.entropy() + mean_log_prior(q, self.bnn))
 
 
 @dataclass(frozen=True)
 class ClosedPrior(Method):
     """L itself, with the prior's part in closed form instead of by draws."""
 
-    prior_scale: float
+    bnn: symvi.BNN
 
     name: ClassVar[str] = "closed-prior"
     kind: ClassVar[str] = "exact"
 
     def pointwise(self, q, params, key):
-        return -log_prior(params, self.prior_scale)
+        return -self.bnn.log_prior(params)
 
     def final_closed_form(self, q):
-        return mean_log_prior(q, self.prior_scale)
+        return mean_log_prior(q, self.bnn)
 
 
 @dataclass(frozen=True)
@@ -182,7 +171,7 @@ def setting(width, activation, prior, start, means, draws, kl_weight):
     x, y, x_test, y_test = base.images()
     bnn = base.model(width, activation, prior)
     weights = started(bnn, means)
-    method = None if kl_weight == 1 else KLWeight(kl_weight, prior)
+    method = None if kl_weight == 1 else KLWeight(kl_weight, bnn)
     try:
         (q,) = fitted(bnn, x, y, 300, start, method, num_samples=draws, init=weights)
     except ValueError as error:  # the only restart diverged
@@ -244,7 +233,7 @@ def wide(width, activation, prior, start, method):
             "labels apart": int(changed.sum()),
         }
         rows.append(row)
-    return {"seconds": seconds, "device": jax.devices()[0].device_kind, "restarts": rows}
+    return {"seconds": seconds, "restarts": rows}
 
 
 def again(width, activation, prior, start):
@@ -265,7 +254,7 @@ def cause(width, activation, prior, start, seed, arm):
     bnn = base.model(width, activation, prior)
     arms = {
         "plain": None,
-        "closed prior": ClosedPrior(prior),
+        "closed prior": ClosedPrior(bnn),
         "no identity": NoIdentity(K),
         "incoming only": IncomingOnly(K),
     }
@@ -288,10 +277,11 @@ TASKS = {
 
 
 def work(task, **arguments):
-    """One cell of the sweep, in single precision."""
+    """One cell of the sweep, in single precision, and what computed it."""
     jax.config.update("jax_enable_x64", False)
     jax.config.update("jax_default_matmul_precision", "highest")
-    return {"rows": TASKS[task](**arguments)}
+    made = {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
+    return {"rows": TASKS[task](**arguments), "made": made}
 
 
 def cells(stored):
@@ -315,12 +305,13 @@ def cells(stored):
     }
 
 
-def as_accurate(rows):
+def as_accurate(records):
     """The cells of `trained`: the first settings that are within a point of the paper's accuracy,
     or above, with the KL term at its weight and one draw a step, for each change."""
     names = ("width", "activation", "prior", "start", "means")
     found = []
-    for cell, row in rows:
+    for record in records:
+        cell, row = record["cell"], record["rows"]
         near = row.get("accuracy", 0) > base.PAPER[cell["width"]] - 1
         if near and cell["kl_weight"] == 1 and cell["draws"] == 1:
             found.append({name: cell[name] for name in names})
@@ -328,11 +319,12 @@ def as_accurate(rows):
     return [{**cell, "change": change} for change in changes for cell in found[:TRAINED]]
 
 
-def moved_by_the_bound(rows):
+def moved_by_the_bound(records):
     """The cells of `seeds`: settings in which the bound changed labels and a rounding did not, with
     ten other training seeds."""
     labels = {}
-    for cell, row in rows:
+    for record in records:
+        cell, row = record["cell"], record["rows"]
         setting = {name: value for name, value in cell.items() if name != "change"}
         found = labels.setdefault(json.dumps(setting), {})
         found[cell["change"]] = row["labels apart"]
@@ -351,29 +343,19 @@ def main():
     found = {}
 
     def swept(task, cells):
-        rows = symvi.sweep(work, [{"task": task, **cell} for cell in cells], folder)
-        found[task] = [(cell, row["rows"]) for cell, row in zip(cells, rows, strict=True)]
+        results = symvi.sweep(work, [{"task": task, **cell} for cell in cells], folder)
+        found[task] = [
+            {"cell": cell, "rows": base.rounded(result["rows"]), "made": result["made"]}
+            for cell, result in zip(cells, results, strict=True)
+        ]
 
     for task, its_cells in cells(stored).items():
         swept(task, its_cells)
     swept("trained", as_accurate(found["setting"]))
     swept("seeds", moved_by_the_bound(found["trained"]))
-    made = {
-        "command": "book/reproduce/mnist_causes.py",
-        "symvi": symvi.__version__,
-        "jax": jax.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    content = {
-        "made": made,
-        **{
-            task: [{"cell": cell, "rows": base.rounded(row)} for cell, row in rows]
-            for task, rows in found.items()
-        },
-    }
+    made = {"command": "book/reproduce/mnist_causes.py", "symvi": symvi.__version__}
     target = ROOT / "book" / "results" / "mnist_causes.json"
-    files.write_text(target, json.dumps(content) + "\n")
+    files.write_text(target, json.dumps({"made": made, **found}) + "\n")
     print(f"{sum(map(len, found.values()))} cells in {target}")
 
 

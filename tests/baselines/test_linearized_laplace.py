@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from linear import NOISE, design, regression
+from linear_model import NOISE, design, regression
 
 import symvi
 from symvi.baselines import LinearizedNetwork, laplace, modes

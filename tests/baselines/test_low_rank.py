@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from linear import regression
+from linear_model import regression
 
 import symvi
 from symvi.baselines import low_rank_gaussian

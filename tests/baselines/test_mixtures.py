@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from linear import regression
+from linear_model import regression
 from scipy.special import logsumexp
 
 import symvi

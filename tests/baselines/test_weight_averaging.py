@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from linear import NOISE, Linear, design, regression
+from linear_model import NOISE, Linear, design, regression
 
 import symvi
 from symvi.baselines import modes, multiswag, swag
@@ -77,12 +77,9 @@ def test_it_is_gradient_descent_in_minibatches():
 class Constant(Linear):
     """f(x) = b."""
 
-    def __init__(self):
-        self.widths = (1, 1)
-        self.shapes = {"b1": (1,)}
-
-    def init(self, key):
-        return {"b1": jax.random.normal(key, (1,))}
+    @property
+    def shapes(self):
+        return {"b1": (1,)}
 
     def apply(self, params, x):
         return 0 * x + params["b1"]
@@ -98,7 +95,7 @@ def test_the_spread_is_the_stationary_one():
     """
     n, rate, noise = 5, 0.2, 1.0
     y = np.array([-1.5, 0.3, 0.2, 1.0, 2.0])[:, None]
-    bnn = symvi.BNN(Constant(), symvi.Gaussian(noise))
+    bnn = symvi.BNN(Constant((1, 1)), symvi.Gaussian(noise))
     a, c = rate * (1 / noise**2 + 1 / n), rate / noise**2
     v = (1 - a) ** np.arange(n)
     innovation = c**2 * y.var(ddof=1) * ((v**2).sum() - v.sum() ** 2 / n)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.stats
-from linear_model import conjugate_draws, linear
+from linear_model import exact_draws, many_weights
 from scipy.special import logsumexp
 
 from symvi import BNN, MLP, Gaussian, grid_posterior, log_evidence
@@ -57,10 +57,10 @@ def overlap(apart):
 
 @pytest.mark.parametrize(("weights", "num"), [(4, 3), (4, 40), (60, 20)])
 def test_conjugate_models(weights, num):
-    bnn, x, y, exact = linear(weights, num)
-    found = bridge_evidence(bnn, conjugate_draws(x, y), x, y)
+    bnn, x, y, exact = many_weights(weights, num)
+    found = bridge_evidence(bnn, exact_draws(exact), x, y)
     assert found.kind == "approximate" and 0 < found.std_error < 0.03
-    assert abs(found.value - exact) < 4 * found.std_error + 1e-3
+    assert abs(found.value - exact.log_evidence) < 4 * found.std_error + 1e-3
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0, 3.0])
@@ -158,9 +158,9 @@ def test_a_normal_of_independent_units_has_their_covariances():
 
 def test_a_normal_that_lies_elsewhere_is_spoken_of():
     """As where chains leave one part of the posterior for another."""
-    bnn, x, y, _ = linear(4, 40)
-    draws = conjugate_draws(x, y)
-    draws["W"][:, :250] += 1.0
+    bnn, x, y, exact = many_weights(4, 40)
+    draws = exact_draws(exact)
+    draws["W1"][:, :250] += 1.0
     said = r"bridge_evidence: expected at least 100 draws .*, got \d+\.\d of 2000.*log_evidence"
     with pytest.warns(UserWarning, match=said) as caught:
         bridge_evidence(bnn, draws, x, y)
@@ -168,8 +168,8 @@ def test_a_normal_that_lies_elsewhere_is_spoken_of():
 
 
 def test_a_seed_repeats():
-    bnn, x, y, _ = linear(4, 40)
-    draws = conjugate_draws(x, y)
+    bnn, x, y, exact = many_weights(4, 40)
+    draws = exact_draws(exact)
     one, two, other = (bridge_evidence(bnn, draws, x, y, seed=s) for s in (0, 0, 1))
     assert one == two != other
 
