@@ -1792,6 +1792,15 @@ each("absolute(seed)", lambda v: symvi.data.absolute(0.1, seed=v), NOT_SEED, "se
 good(
     "absolute(0-d slope)", lambda: symvi.data.absolute(np.array(0.1), num=3).y.shape, (3, 1).__eq__
 )
+each("uci(name)", symvi.data.uci, ("boston", None, 3, ["yacht"]), "name", "yacht")
+each(
+    "uci(split)",
+    lambda v: symvi.data.uci("yacht", v),
+    (-1, 20, 1.5, NAN, "0", True, None, [0]),
+    "split",
+    "int from 0 to 19",
+)
+good("uci(numpy split)", lambda: symvi.data.uci("yacht", np.int64(2)).x.shape, (277, 6).__eq__)
 each(
     "mnist(download)", lambda v: symvi.data.mnist(download=v), NOT_FLAG, "download", "True or False"
 )

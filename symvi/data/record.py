@@ -59,6 +59,12 @@ def split(num: int, test_fraction, seed) -> tuple[np.ndarray, np.ndarray]:
 def regression(name: str, x, y, test_fraction, seed, source: str) -> Dataset:
     """x ``(N, d_in)`` and y ``(N, d_out)``, split, and standardised by the training part."""
     train, test = split(len(x), test_fraction, seed)
+    return standardised(name, x, y, train, test, source)
+
+
+def standardised(name: str, x, y, train, test, source: str) -> Dataset:
+    """x ``(N, d_in)`` and y ``(N, d_out)`` with the row numbers of their two parts, standardised by
+    the first."""
     x_loc, x_scale = x[train].mean(axis=0), x[train].std(axis=0)
     y_loc, y_scale = y[train].mean(axis=0), y[train].std(axis=0)
     x, y = (x - x_loc) / x_scale, (y - y_loc) / y_scale
