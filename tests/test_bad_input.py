@@ -1754,6 +1754,27 @@ each(
     "positive",
 )
 each(
+    "fractional_bound(log_a)",
+    symvi.permanents.fractional_bound,
+    (np.zeros((2, 3)), np.zeros(3), [[NAN, 0.0], [0.0, 0.0]], "a", None),
+    "log_a",
+    "",
+)
+each(
+    "fractional_bound(max_iter)",
+    lambda v: symvi.permanents.fractional_bound(np.zeros((2, 2)), max_iter=v),
+    NOT_WHOLE,
+    "max_iter",
+    NOT_COUNT,
+)
+each(
+    "fractional_bound(tolerance)",
+    lambda v: symvi.permanents.fractional_bound(np.zeros((2, 2)), tolerance=v),
+    (NAN, -1.0, "a"),
+    "tolerance",
+    "positive",
+)
+each(
     "log_permanent_bounds(max_exact)",
     lambda v: symvi.permanents.log_permanent_bounds(np.zeros((2, 2)), max_exact=v),
     (2.5, "3", True, NAN),

@@ -32,6 +32,7 @@ IDENTITIES = frozenset(
         "own-closer",
         "own-depth",
         "own-entropy-bound",
+        "own-fractional-bound",
         "own-exact-kl",
         "own-headroom",
         "own-invariance-gap",

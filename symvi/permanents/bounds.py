@@ -10,9 +10,15 @@ from jaxtyping import Array, Float
 from symvi.arrays import over_leading_axes
 from symvi.checks import expected, is_concrete, positive_int
 from symvi.permanents.bethe_permanent import compiled_bethe
-from symvi.permanents.certificates import bethe_above, bethe_below, entropy_above
+from symvi.permanents.certificates import (
+    bethe_above,
+    bethe_below,
+    entropy_above,
+    fractional_above,
+)
 from symvi.permanents.entropy import compute_entropy_bound
 from symvi.permanents.exact import MAX_EXACT, log_permanent
+from symvi.permanents.fractional import compute_fractional_bound
 from symvi.permanents.log_matrices import (
     check_log_matrix,
     has_zero_line,
@@ -27,9 +33,9 @@ def log_permanent_bounds(
     """An interval of log perm(A) in nats: ``(lower, upper)``, each of shape ``(...)``.
 
     Exact (lower = upper, up to rounding) for n <= `max_exact`. Beyond, lower is the Bethe permanent
-    and upper the smaller of n/2 log 2 above the Bethe permanent (Anari and Rezaei 2019) and the
-    bound by the entropy of a random permutation (:func:`entropy_bound`), which for flat matrices is
-    about log n wide.
+    and upper the smallest of three: n/2 log 2 above the Bethe permanent, fractional belief
+    propagation (:func:`fractional_bound`; both by Anari and Rezaei 2019), and the entropy of a
+    random permutation (:func:`entropy_bound`), which for flat matrices is about (1/2) log n above.
 
     Both hold for the matrix as it is given, in floating point too: what rounding and beliefs that
     are not quite doubly stochastic can have moved is taken off
@@ -87,18 +93,26 @@ def _bounds(
     fixed = jax.lax.stop_gradient(log_a)
     by_bethe = compiled_bethe(fixed)
     by_entropy = compute_entropy_bound(fixed)
-    return over_leading_axes(_of_one_matrix, log_a.ndim - 2, log_a, by_bethe, by_entropy)
+    halfway = compute_fractional_bound(fixed)
+    return over_leading_axes(_of_one_matrix, log_a.ndim - 2, log_a, by_bethe, by_entropy, halfway)
 
 
-def _of_one_matrix(log_a: Float[Array, "n n"], by_bethe, by_entropy) -> tuple:
+def _of_one_matrix(log_a: Float[Array, "n n"], by_bethe, by_entropy, halfway) -> tuple:
     fixed = jax.lax.stop_gradient(log_a)
     below = bethe_below(fixed, by_bethe.log_beliefs)
-    above = entropy_above(fixed, by_entropy.log_beliefs, by_entropy.messages[2])
-    above = jnp.minimum(above, bethe_above(fixed, by_bethe.log_beliefs, by_bethe.prices))
+    all_above = [
+        bethe_above(fixed, by_bethe.log_beliefs, by_bethe.prices),
+        entropy_above(fixed, by_entropy.log_beliefs, by_entropy.messages[2]),
+        fractional_above(fixed, halfway.log_beliefs, halfway.prices),
+    ]
+    all_above = jnp.stack([jnp.where(jnp.isnan(value), jnp.inf, value) for value in all_above])
+    beliefs = jnp.stack([by_bethe.log_beliefs, by_entropy.log_beliefs, halfway.log_beliefs])
+    smallest = jnp.argmin(all_above)
+    above = all_above[smallest]
     impossible = has_zero_line(fixed)
     lower = jnp.where(impossible | jnp.isnan(below), -jnp.inf, below)
-    upper = jnp.where(impossible, -jnp.inf, jnp.where(jnp.isnan(above), jnp.inf, above))
+    upper = jnp.where(impossible, -jnp.inf, above)
     return (
         with_beliefs_as_gradient(log_a, lower, by_bethe.log_beliefs),
-        with_beliefs_as_gradient(log_a, upper, by_entropy.log_beliefs),
+        with_beliefs_as_gradient(log_a, upper, beliefs[smallest]),
     )

@@ -84,16 +84,31 @@ def bethe_above(
 
     sum_i max_j (log A_ij - log b_ij - log(1 - b_ij) - v_j) + sum_j v_j + sum_ij log(1 - b_ij).
     """
+    return _dual(log_a, log_b, v, share=1.0) + 0.5 * len(log_a) * math.log(2)
+
+
+def fractional_above(
+    log_a: Float[Array, "n n"], log_b: Float[Array, "n n"], v: Float[Array, " n"]
+) -> Float[Array, ""]:
+    """The upper bound of :mod:`symvi.permanents.fractional`, in nats, with rounding put outward."""
+    return _dual(log_a, log_b, v, share=0.5)
+
+
+def _dual(
+    log_a: Float[Array, "n n"], log_b: Float[Array, "n n"], v: Float[Array, " n"], share: float
+) -> Float[Array, ""]:
+    """The proof by concavity, of F with `share` times (1 - b) log(1 - b), rounding put outward."""
     zero = log_a == -jnp.inf
     log_b = log_b - jnp.log(_sum(jnp.exp(log_b)))[:, None]
     forced = (~zero).sum(1, keepdims=True) == 1  # rows of one entry: b = 1, and nothing to choose
     rest = jnp.where(forced, 0.0, _log_rest(jnp.exp(log_b), log_b))
+    rest = share * rest
     parts = jnp.abs(log_a) + jnp.abs(log_b) + jnp.abs(rest) + jnp.abs(v)
     outward = log_a - log_b - rest - v + _rounding(log_a) * parts
     tops = jnp.where(zero, -jnp.inf, outward).max(1)
     size = _sum(jnp.abs(tops)) + _sum(jnp.abs(v)) + _total(jnp.abs(rest)) + len(log_a) ** 2
     value = _sum(tops) + _sum(v) + _total(rest) + _rounding(log_a) * size
-    return jnp.where(jnp.isfinite(value), value, jnp.inf) + 0.5 * len(log_a) * math.log(2)
+    return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
 
 def entropy_above(
