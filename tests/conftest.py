@@ -14,6 +14,10 @@ ANNOTATED = [
 
 install_import_hook(ANNOTATED, "array_types.checked")  # before symvi is imported
 
+from symvi.checks import arviz  # noqa: E402
+
+arviz()  # quietly: imported by itself, it warns on the first of each day, and the tests stop there
+
 jax.config.update("jax_enable_x64", True)
 
 

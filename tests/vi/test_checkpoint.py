@@ -139,7 +139,7 @@ def test_restarts_on_eight_devices(tmp_path):
     for text, flag in ((DEVICES, "--xla_force_host_platform_device_count=8"), (one, "")):
         done = subprocess.run(
             [sys.executable, "-c", text],
-            env={**os.environ, "XLA_FLAGS": flag},
+            env={**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"},
             capture_output=True,
             text=True,
             timeout=300,
