@@ -76,6 +76,7 @@ def _settings(notebook: Path | None = None) -> dict:
     """
     settings = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     settings["PIP_CONSTRAINT"] = str(_constraint())
+    settings["PIP_NO_COMPILE"] = "1"  # Python compiles what it imports, which is far less
     if notebook is not None:
         settings["GIT_CONFIG_COUNT"] = "1"
         settings["GIT_CONFIG_KEY_0"] = f"url.{ROOT.as_uri()}.insteadOf"
