@@ -49,8 +49,9 @@ def test_no_row_is_lost_by_a_split(name):
 
 
 def test_the_test_part_is_that_of_the_standard_split():
-    lines = (Path(sets.__file__).parent / "uci_tables/yacht/test_rows.txt").read_text()
-    table = np.loadtxt(Path(sets.__file__).parent / "uci_tables/yacht/data.txt")
+    folder = Path(sets.__file__).parent / "uci_tables" / "yacht"
+    lines = (folder / "test_rows.txt").read_text(encoding="utf-8")
+    table = np.loadtxt(folder / "data.txt")
     for split in range(20):
         d = data.uci("yacht", split)
         rows = sorted(int(row) for row in lines.splitlines()[split].split())

@@ -393,7 +393,13 @@ def test_nan_is_reported_before_the_end(monkeypatch):
 
 @pytest.mark.parametrize(
     ("method", "num_data", "draws"),
-    [(None, 12, 1000), ("infonce", 12, 1000), ("guided", 12, 100), (None, 10_001, 20)],
+    [
+        (None, 12, 1000),
+        ("infonce", 12, 1000),
+        ("guided", 12, 100),
+        (None, 10_000, 1000),
+        (None, 10_001, 20),
+    ],
 )
 def test_draws_that_evaluate_a_fit(method, num_data, draws):
     x = np.resize(X, (num_data, 1))
