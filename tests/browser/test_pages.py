@@ -41,6 +41,11 @@ WIDTHS = """() => ({page: document.documentElement.scrollWidth, window: window.i
     .filter(e => e.getBoundingClientRect().right > window.innerWidth + 1).slice(0, 3)
     .map(e => e.outerHTML.slice(0, 120))})"""
 
+# The captions of tables that one has to scroll to read, as [text, width].
+WIDE_CAPTIONS = """() => [...document.querySelectorAll('article table.symvi-table caption')]
+  .map(e => [e.textContent.slice(0, 80), e.getBoundingClientRect().width])
+  .filter(([text, width]) => width > window.innerWidth)"""
+
 # What is folded is opened: it is read too.
 UNFOLD = """() => {
   document.querySelectorAll('details').forEach(e => { e.open = true; });
@@ -202,6 +207,7 @@ def test_what_is_wider_than_a_phone_shows_that_it_scrolls(opened, scheme):
     widths = opened.page.evaluate(WIDTHS)
     assert widths["page"] <= widths["window"] + 1, widths
     assert [box for box in opened.page.evaluate(CUT) if box[1] != "scrolls"] == []
+    assert opened.page.evaluate(WIDE_CAPTIONS) == []
     assert opened.faults == []
 
 
