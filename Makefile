@@ -50,7 +50,7 @@ book: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(COMPILE) $(BIN)/python -m pytest tests -n logical --dist loadfile --cov=symvi --cov-fail-under=97
+	$(COMPILE) $(BIN)/python -m pytest tests -n logical --dist loadfile --no-loadscope-reorder --cov=symvi --cov-fail-under=97
 	rm -rf -- "$(FRESH_CLAIMS)"
 	$(COMPILE) SYMVI_CLAIMS="$$PWD/$(FRESH_CLAIMS)" $(BIN)/python -m pytest book -n logical --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 	$(BIN)/python -W ignore::RuntimeWarning:runpy -m symvi.book.ledger compare $(FRESH_CLAIMS) book/claims
