@@ -32,8 +32,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from symvi.arrays import log_sum_exp_of_others
 from symvi.permanents.entropy import NEAR_ONE, slope_terms
+from symvi.permanents.log_matrices import log_rest
 from symvi.permanents.scaling import Scaling, scale_matrix
 
 MOST_MISSING = 0.3  # of the mass of n rows; beyond, x log x no longer moves as 1. says
@@ -62,7 +62,7 @@ def _below(log_a, log_b, scaled: Scaling, b: Float[Array, "n n"], filling) -> Fl
     delta = _missing_mass(b)
     log_p = jnp.where(some, scaled.log_p, 0.0)
     log_b = jnp.where(some, log_b, 0.0)
-    rest = _log_rest(b, jnp.where(some, log_b, -jnp.inf))
+    rest = log_rest(b, jnp.where(some, log_b, -jnp.inf))
     of_rest = jnp.where(rest > -jnp.inf, jnp.exp(rest) * rest, 0.0)
     taken = _sum(scaled.row) + _sum(scaled.column)
     value = _total(b * (log_p - log_b) + of_rest) + taken
@@ -101,8 +101,7 @@ def _dual(
     zero = log_a == -jnp.inf
     log_b = log_b - jnp.log(_sum(jnp.exp(log_b)))[:, None]
     forced = (~zero).sum(1, keepdims=True) == 1  # rows of one entry: b = 1, and nothing to choose
-    rest = jnp.where(forced, 0.0, _log_rest(jnp.exp(log_b), log_b))
-    rest = share * rest
+    rest = share * jnp.where(forced, 0.0, log_rest(jnp.exp(log_b), log_b))
     parts = jnp.abs(log_a) + jnp.abs(log_b) + jnp.abs(rest) + jnp.abs(v)
     outward = log_a - log_b - rest - v + _rounding(log_a) * parts
     tops = jnp.where(zero, -jnp.inf, outward).max(1)
@@ -148,12 +147,6 @@ def _sum(terms: Float[Array, "*shape n"]) -> Float[Array, "*shape"]:
 def _total(terms: Float[Array, "n n"]) -> Float[Array, ""]:
     """The sum of all entries, taken in pairs."""
     return _sum(_sum(terms))
-
-
-def _log_rest(b: Float[Array, "n n"], log_b: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """log(1 - b) for rows that sum to 1, without cancelling: near 1 from the others of the row."""
-    large = b > 0.5
-    return jnp.where(large, log_sum_exp_of_others(log_b, 1), jnp.log1p(-jnp.where(large, 0.0, b)))
 
 
 def _moved(mass):

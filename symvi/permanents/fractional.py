@@ -30,9 +30,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from symvi.arrays import log_sum_exp, log_sum_exp_of_others, over_leading_axes, until_settled
+from symvi.arrays import log_sum_exp, over_leading_axes, until_settled
 from symvi.checks import positive_int, positive_number
-from symvi.permanents.log_matrices import check_log_matrix, has_zero_line, with_beliefs_as_gradient
+from symvi.permanents.log_matrices import (
+    check_log_matrix,
+    has_zero_line,
+    log_rest,
+    with_beliefs_as_gradient,
+)
 from symvi.permanents.scaling import scale_matrix
 
 
@@ -100,7 +105,7 @@ def _of_one_matrix(log_a: Float[Array, "n n"], max_iter: int, tolerance: float) 
 
     def one_round(state):
         log_b, v = state
-        target = log_a - 0.5 * log_rest(log_b)
+        target = log_a - 0.5 * _rest(log_b)
         f = _log_sum(target - v, axis=1)
         v = _log_sum(target - f[:, None], axis=0)
         fresh = _with_rows_of_one(target - v)
@@ -119,18 +124,15 @@ def _certificate(
     log_a: Float[Array, "n n"], log_b: Float[Array, "n n"], v: Float[Array, " n"]
 ) -> Float[Array, ""]:
     """The bound at any b > 0 with rows of sum 1 and any v."""
-    rest = log_rest(log_b)
+    rest = _rest(log_b)
     slope = jnp.where(log_a == -jnp.inf, -jnp.inf, log_a - log_b - 0.5 * rest)
     return jnp.max(slope - v, axis=1).sum() + v.sum() + 0.5 * rest.sum()
 
 
-def log_rest(log_b: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """log(1 - b) for rows that sum to 1, from the others of the row; 0 where b is all there is.
-
-    A row of one entry has b = 1 and nothing to choose: its terms drop out.
-    """
-    rest = log_sum_exp_of_others(log_b, 1)
-    return jnp.where(rest == -jnp.inf, 0.0, jnp.minimum(rest, 0.0))
+def _rest(log_b: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """log(1 - b); 0 in a row of one entry, which has nothing to choose: its terms drop out."""
+    rest = log_rest(jnp.exp(log_b), log_b)
+    return jnp.where(rest == -jnp.inf, 0.0, rest)
 
 
 def _with_rows_of_one(log_b: Float[Array, "n n"]) -> Float[Array, "n n"]:

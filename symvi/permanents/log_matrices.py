@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from symvi.arrays import log_sum_exp_of_others
 from symvi.checks import as_numbers, expected, is_concrete
 
 
@@ -30,6 +31,12 @@ def has_zero_line(log_a: Float[Array, "n n"]) -> Bool[Array, ""]:
     """Whether a row or a column holds zeros only, so that the permanent is 0."""
     zero = log_a == -jnp.inf
     return jnp.any(jnp.all(zero, axis=0) | jnp.all(zero, axis=1))
+
+
+def log_rest(b: Float[Array, "n n"], log_b: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """log(1 - b) for rows that sum to 1, without cancelling: near 1 from the others of the row."""
+    large = b > 0.5
+    return jnp.where(large, log_sum_exp_of_others(log_b, 1), jnp.log1p(-jnp.where(large, 0.0, b)))
 
 
 @jax.custom_jvp

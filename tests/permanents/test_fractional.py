@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
-from test_certificates import KINDS, drawn
+from strained_matrices import KINDS, drawn
 
 from symvi.permanents import (
     bethe,
@@ -56,15 +56,17 @@ def test_is_the_largest_energy(n, spread):
     assert naive_energy(log_a, b) == pytest.approx(float(found.value), abs=1e-8)
 
 
+@pytest.mark.parametrize(("spread", "error"), [(1.0, 1e-9), (3.0, 1e-4)])
 @pytest.mark.parametrize("blocks", [1, 3, 5])
-def test_is_exact_for_blocks_of_two(blocks):
+def test_is_exact_for_blocks_of_two(blocks, spread, error):
+    """In steep blocks, which hold beliefs near 0, scaling is slow: it has not settled."""
     rng = np.random.default_rng(blocks)
     log_a = np.full((2 * blocks, 2 * blocks), -np.inf)
     for block in range(blocks):
         at = slice(2 * block, 2 * block + 2)
-        log_a[at, at] = rng.normal(size=(2, 2)) * 3
+        log_a[at, at] = rng.normal(size=(2, 2)) * spread
     exact = float(log_permanent(log_a))
-    assert float(fractional_bound(log_a, **SETTLED).value) == pytest.approx(exact, abs=1e-4)
+    assert float(fractional_bound(log_a, **SETTLED).value) == pytest.approx(exact, abs=error)
     assert float(entropy_bound(log_a, **SETTLED).value) > exact + 1e-3
 
 
