@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from slides import formula_scripts
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PLACED = "whole-book"  # how the file begins that Chromium prints
 LONGEST = 900_000  # milliseconds for some hundred pages
 
 # What leads nowhere on paper: links to a heading itself, buttons, controls, scripts, folded code.
@@ -169,8 +171,10 @@ def browser_path() -> str:
 
 
 @contextmanager
-def placed(document: str, path: Path) -> Iterator[Path]:
-    """The document as a file, which goes again."""
+def placed(document: str, folder: Path) -> Iterator[Path]:
+    """The document as a file of its own in the folder: two may print at once. It goes again."""
+    name = f"{PLACED}-{os.getpid()}-{secrets.token_hex(4)}.html"
+    path = folder / name
     path.write_text(document, encoding="utf-8")
     try:
         yield path
@@ -183,7 +187,7 @@ def write_pdf(site: Path, document: str, path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     begun = path.with_suffix(".part")
-    with sync_playwright() as play, placed(document, site / "book" / "whole-book.html") as file:
+    with sync_playwright() as play, placed(document, site / "book") as file:
         browser = play.chromium.launch(executable_path=browser_path(), args=FLAGS)
         page = browser.new_page(viewport=PAPER)
         page.set_default_timeout(LONGEST)
