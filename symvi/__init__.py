@@ -1,8 +1,9 @@
 """symvi: symmetry and variational inference for Bayesian neural networks.
 
 Every public name is listed in `__all__`; the rooms behind them are reached as ``symvi.posteriors``,
-``symvi.truth``, and so on. The book's API page documents each. Two wings are imported only when
-something of theirs is first asked for: networks stated in PyTorch, and the tools of the book.
+``symvi.truth``, and so on. The book's API page documents each. Three wings are imported only when
+something of theirs is first asked for: symmetry read from programs, networks stated in PyTorch,
+and the tools of the book.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ from symvi.vi.record import Fit, load
 from symvi.vi.training import fit
 
 if TYPE_CHECKING:  # what __getattr__ below imports when it is first asked for
-    from symvi import book, torch_bridge  # noqa: F401
+    from symvi import book, torch_bridge, tracing  # noqa: F401
     from symvi.book.chapter import claim
     from symvi.book.sweeps import sweep
     from symvi.torch_bridge.bridge import from_torch
+    from symvi.tracing.found import find_symmetry
 
 __version__ = "0.1.0"
 
@@ -76,6 +78,7 @@ __all__ = [
     "convergence",
     "data",
     "elbo",
+    "find_symmetry",
     "fit",
     "from_torch",
     "grid_posterior",
@@ -91,9 +94,10 @@ __all__ = [
     "sweep",
 ]
 
-_WINGS = ("book", "torch_bridge")
+_WINGS = ("book", "torch_bridge", "tracing")
 _IN_WINGS = {
     "claim": "symvi.book.chapter",
+    "find_symmetry": "symvi.tracing.found",
     "from_torch": "symvi.torch_bridge.bridge",
     "sweep": "symvi.book.sweeps",
 }

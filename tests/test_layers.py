@@ -21,8 +21,8 @@ FLOORS = (
     {"vi"},
     {"comparison", "baselines"},
 )
-# Two wings stand on the ground and on symmetry alone; no floor stands on them.
-WINGS = {"torch_bridge", "book"}
+# Three wings stand on the ground and on symmetry alone; no floor stands on them.
+WINGS = {"tracing", "torch_bridge", "book"}
 UNDER_WINGS = FLOORS[0] | {"symmetry"}
 
 HEAVY = {

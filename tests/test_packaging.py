@@ -127,6 +127,7 @@ class TestImport:
         "sklearn",
         "symvi.book",
         "symvi.torch_bridge",
+        "symvi.tracing",
         "torch",
         "xarray",
     )
@@ -146,7 +147,10 @@ class TestImport:
         """
         run(program)
 
-    @pytest.mark.parametrize("name", ["from_torch", "sweep", "claim", "book", "torch_bridge"])
+    @pytest.mark.parametrize(
+        "name",
+        ["find_symmetry", "from_torch", "sweep", "claim", "book", "tracing", "torch_bridge"],
+    )
     def test_the_wings_open_when_asked(self, name):
         run(f"from symvi import {name}; import symvi; assert symvi.{name} is {name}")
 

@@ -87,3 +87,10 @@ def test_a_missing_browser_is_said(monkeypatch):
     monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
     with pytest.raises(FileNotFoundError, match=r"install it, or name its path in \$CHROMIUM"):
         pdf.browser_path()
+
+
+def test_two_may_be_printed_at_once_and_nothing_stays(tmp_path):
+    with pdf.placed("first", tmp_path) as first, pdf.placed("second", tmp_path) as second:
+        texts = [path.read_text(encoding="utf-8") for path in (first, second)]
+        assert texts == ["first", "second"]
+    assert not list(tmp_path.iterdir())

@@ -32,12 +32,6 @@ def test_every_link_within_the_book_has_its_place():
     assert not {name for name, count in ids.items() if count > 1 and name[-8:] != "-content"}
 
 
-def test_two_may_be_printed_at_once_and_nothing_stays(tmp_path):
-    with pdf.placed("first", tmp_path) as first, pdf.placed("second", tmp_path) as second:
-        assert (first.read_text(), second.read_text()) == ("first", "second")
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.fixture(scope="module")
 def printed(executable, tmp_path_factory) -> PdfReader:
     folder = tmp_path_factory.mktemp("pdf")

@@ -1,0 +1,119 @@
+"""The sets of exchangeable units that make a product, as a :class:`Symmetry`; others in words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from symvi.symmetry import Symmetry, UnitGroup
+from symvi.tracing.cells import Cells
+from symvi.tracing.groups import Family, units
+
+
+class Standing:
+    """Where a set of exchangeable units stands in the parameters."""
+
+    def __init__(self, alike, where: np.ndarray, names: list):
+        self.size = len(alike.roots)
+        places = where[alike.cells]  # (size, k, 3): parameter, axis, index
+        stands = places[0, :, 0] >= 0
+        order = np.lexsort(places[0].T[::-1])
+        self.places = places[:, order[stands[order]]]
+        self.names = names
+        self.log_order = math.lgamma(self.size + 1)
+
+    @property
+    def moves(self) -> set:
+        """What it moves: pairs (number of the parameter, axis, index)."""
+        return {tuple(place) for place in self.places.reshape(-1, 3).tolist()}
+
+    @property
+    def name(self) -> str:
+        """The layer that it moves first."""
+        name = self.names[self.places[0, 0, 0]]
+        return name.rpartition(".")[0] or name
+
+    def axes(self, shapes: dict) -> tuple:
+        """The axes as a :class:`UnitGroup` lists them."""
+        found = []
+        first = self.places[0]
+        for param, axis in dict.fromkeys(map(tuple, first[:, :2].tolist())):
+            here = (first[:, 0] == param) & (first[:, 1] == axis)
+            places = self.places[:, here, 2]
+            name = self.names[param]
+            whole = np.array_equal(places, np.arange(shapes[name][axis])[:, None])
+            rows = tuple(map(tuple, places.tolist()))
+            found.append((name, axis) if whole else (name, axis, rows))
+        return tuple(found)
+
+
+def product_of(cells: Cells, shapes: dict) -> tuple:
+    """The symmetry as a product of symmetric groups, and notes on what is not in it."""
+    roots, notes = units(cells)
+    family = Family(cells, roots)
+    alike = family.alike()
+    notes += _unclear(family.num_unclear)
+    names = list(shapes)
+    where = _places(cells, names)
+    standing = [Standing(one, where, names) for one in alike]
+    standing = [one for one in standing if one.places.shape[1] > 0]
+    chosen, left = _apart(standing)
+    named = _named(sorted(chosen, key=standing.index))
+    notes += [
+        f"{one.size} blocks of {one.name!r} can be exchanged whole too, {one.log_order:.4g} nats "
+        "that a product of groups does not hold"
+        for one in left
+    ]
+    groups = [UnitGroup(name, one.size, one.axes(shapes)) for name, one in named]
+    return Symmetry(tuple(groups)), tuple(notes)
+
+
+def _unclear(number: int) -> list:
+    if number == 0:
+        return []
+    return [
+        f"{number} units hold entries that cannot be told apart (as in x + flip(x)) "
+        "and are left alone"
+    ]
+
+
+def _places(cells: Cells, names: list) -> np.ndarray:
+    """For each cell the parameter, axis and index where it stands, or -1 thrice."""
+    where = np.full((cells.count, 3), -1)
+    for number, name in enumerate(names):
+        for axis, slots in enumerate(cells.slots.get(name, [])):
+            for index, cell in enumerate(slots.tolist()):
+                where[cell] = number, axis, index
+    return where
+
+
+def _apart(standing: list) -> tuple:
+    """Sets that move entries of their own, those that add most first; and the sets left out.
+
+    Sets that lie within the units of another are weighed together against it.
+    """
+    moves = [one.moves for one in standing]
+    meets = [
+        [j for j, other in enumerate(moves) if j != i and own & other]
+        for i, own in enumerate(moves)
+    ]
+    rivals = [sum(standing[j].log_order for j in others) for others in meets]
+    order = sorted(range(len(standing)), key=lambda i: rivals[i] - standing[i].log_order)
+    taken, left, used = [], [], set()
+    for i in order:
+        if used & set(meets[i]):
+            left.append(standing[i])
+        else:
+            taken.append(standing[i])
+            used.add(i)
+    return taken, left
+
+
+def _named(standing: list):
+    """Each group with the name of the first layer that it moves, numbered where there are more."""
+    seen: dict[str, int] = {}
+    for one in standing:
+        name = one.name
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}:{seen[name]}", one

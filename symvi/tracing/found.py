@@ -1,0 +1,237 @@
+"""The symmetry of any function of JAX: its program is read, and what is found is verified."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symvi.checks import as_numbers, described, expected, required_key
+from symvi.symmetry import Symmetry
+from symvi.tracing import loops, moving, products  # noqa: F401 (they hold rules)
+from symvi.tracing.cells import Cells
+from symvi.tracing.choice import product_of
+from symvi.tracing.reading import Traced, blocks_of, read
+from symvi.tracing.verify import compiled, like, verify
+
+PURE = "pass a function (params, x) of JAX operations that returns arrays"
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What :func:`symvi.find_symmetry` returns: a symmetry, and a network to use it with.
+
+    It is a network as :class:`MLP` is, on a flat dict of named arrays: pass it to :class:`BNN`.
+
+    Attributes
+    ----------
+    symmetry : Symmetry
+        The units that may be exchanged, verified; a group is called after the first layer that it
+        moves. It acts on the arrays of :meth:`flatten`.
+    notes : tuple of str
+        What keeps units in place besides inputs and outputs, and what a product of groups cannot
+        hold.
+    shapes : dict
+        The shape of each parameter by name: the keys on its way in the tree, joined by dots.
+    params : dict
+        The weights that were passed, by name.
+    """
+
+    symmetry: Symmetry
+    notes: tuple
+    shapes: dict
+    params: dict = field(repr=False)
+    _apply: object = field(repr=False)
+    _tree: object = field(repr=False)
+    _order: tuple = field(repr=False)
+    _fixed: dict = field(repr=False)
+    _sizes: tuple = field(repr=False)
+
+    def __repr__(self) -> str:
+        num_weights = sum(math.prod(shape) for shape in self.shapes.values())
+        return f"Found({num_weights} weights, {self.symmetry!r}, {len(self.notes)} notes)"
+
+    @property
+    def widths(self) -> tuple:
+        """The numbers of inputs and of outputs of one datum."""
+        return self._sizes
+
+    def flatten(self, params) -> dict:
+        """A tree of weights, as the function takes it, as a flat dict of named arrays.
+
+        Raises ValueError if it has another structure.
+        """
+        leaves, tree = jax.tree.flatten(params)
+        if tree != self._tree:
+            remedy = "pass weights of the network that was read"
+            raise expected("params", f"the structure {self._tree}", tree, remedy)
+        return {n: leaf for n, leaf in zip(self._order, leaves, strict=True) if n in self.shapes}
+
+    def unflatten(self, named: dict):
+        """The tree of weights, as the function takes it, from a flat dict of named arrays.
+
+        Raises ValueError if one is missing or has another shape.
+        """
+        self._check(named)
+        leaves = [named[n] if n in self.shapes else self._fixed[n] for n in self._order]
+        return jax.tree.unflatten(self._tree, leaves)
+
+    def apply(self, params: dict, x):
+        """The function's outputs for named arrays `params` and inputs `x`."""
+        return self._apply(self.unflatten(params), x)
+
+    def init(self, key) -> dict:
+        """Random weights by name, of the size of those that were passed.
+
+        Arrays that were all positive stay so. Raises ValueError unless `key` is one JAX key.
+        """
+        return _random(required_key(key), self.params)
+
+    def _check(self, named) -> None:
+        if not isinstance(named, dict):
+            remedy = "pass a dict, as flatten(params) or init(key) returns"
+            raise expected("params", "a dict of named arrays", described(named), remedy)
+        for name, shape in self.shapes.items():
+            got = jnp.shape(named[name]) if name in named else "no such parameter"
+            if got != shape:
+                remedy = "pass weights of this network, one set at a time"
+                raise expected(f"params[{name!r}]", f"shape {shape}", got, remedy)
+
+
+@jax.jit
+def _random(key, params: dict) -> dict:
+    """Random numbers as large as those of each array, positive where all of its are."""
+    found = {}
+    for index, (name, value) in enumerate(params.items()):
+        noise = jax.random.normal(jax.random.fold_in(key, index), value.shape)
+        value = jnp.asarray(value, float)
+        positive = jnp.mean(value) * jnp.exp(0.1 * noise)
+        either = jnp.maximum(jnp.sqrt(jnp.mean(value**2)), 0.1) * noise
+        found[name] = jnp.where(jnp.all(value > 0), positive, either)
+    return found
+
+
+def find_symmetry(apply, params, x) -> Found:
+    """Find which units of a network may be exchanged, from the program of its forward pass.
+
+    The function is traced by JAX and its equations are read one by one (chapter 15): units that
+    play the same role may be exchanged. What cannot be analysed keeps its units in place and is
+    listed in ``notes``. Before returning the symmetry is verified in float64, with random weights
+    and random elements.
+
+    Parameters
+    ----------
+    apply : callable
+        ``apply(params, x)``, a pure function of JAX operations: an ``apply`` of Flax or Haiku, a
+        split module of Equinox or nnx put together again, or a function of your own. Its outputs
+        are an array, or a tree of arrays.
+    params : tree of arrays
+        Weights. Arrays that are not of floating numbers are fixed data.
+    x : array or tree of arrays
+        One batch of inputs, which do not move.
+
+    Raises
+    ------
+    ValueError
+        No function, parameters without an array of floating numbers, a function that JAX cannot
+        trace, outputs that are not finite, or (an error of ours) a symmetry that is none.
+    """
+    if not callable(apply):
+        raise expected("apply", "a function (params, x)", described(apply), PURE)
+    leaves, tree = jax.tree.flatten(params)
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    order = tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
+    order = order if order != ("",) else ("params",)
+    arrays = {
+        name: as_numbers(f"params[{name!r}]", leaf)
+        for name, leaf in zip(order, leaves, strict=True)
+    }
+    moving_ones = {n: v for n, v in arrays.items() if jnp.issubdtype(v.dtype, jnp.floating)}
+    if not moving_ones:
+        remedy = "pass the weights of the network, a tree of arrays"
+        raise expected("params", "arrays of floating numbers", described(params), remedy)
+    fixed = {name: value for name, value in arrays.items() if name not in moving_ones}
+    shapes = {name: tuple(value.shape) for name, value in sorted(moving_ones.items())}
+    found = Found(
+        Symmetry(), (), shapes, moving_ones, apply, tree, order, fixed, _sizes(apply, params, x)
+    )
+    with jax.enable_x64(True):
+        symmetry, notes = label(found.apply, shapes, x)
+        found = Found(symmetry, notes, *(getattr(found, n) for n in FIELDS))
+        _verify(found, x)
+    return found
+
+
+FIELDS = ("shapes", "params", "_apply", "_tree", "_order", "_fixed", "_sizes")
+
+
+def _sizes(apply, params, x) -> tuple:
+    """The numbers of inputs and outputs of one datum."""
+    try:
+        outputs = jax.eval_shape(apply, params, x)
+    except Exception as error:  # whatever the function does to what has no values
+        got = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise expected("apply", "a function that JAX can trace", got, PURE) from error
+    sizes = []
+    for values in (x, outputs):
+        sizes.append(sum(math.prod(jnp.shape(leaf)[1:]) for leaf in jax.tree.leaves(values)))
+    return tuple(sizes)
+
+
+def label(apply, shapes: dict, x, data: dict | None = None) -> tuple:
+    """The symmetry of ``apply(params, x)`` by its labels alone, and notes.
+
+    With `data`, fixed arrays by name, of ``apply(params, data, x)``.
+    """
+    cells = Cells()
+    weights = {name: jax.ShapeDtypeStruct(shape, jnp.float64) for name, shape in shapes.items()}
+    given = (weights, x) if data is None else (weights, data, x)
+    program = jax.make_jaxpr(apply)(*given)
+    inputs = [Traced(cells.parameter(name, shapes[name])) for name in sorted(shapes)]
+    for name in sorted(data or {}):
+        value = np.asarray(data[name])
+        inputs.append(Traced(cells.data(value, f"buffer {name!r}")))
+    for leaf in jax.tree.leaves(x):
+        inputs.append(Traced(cells.pinned(jnp.shape(leaf))))
+    used = _used(program, sorted(shapes))
+    for value in read(cells, program, inputs):
+        for block in blocks_of(cells, value):
+            cells.pin(block.cells)
+    symmetry, notes = product_of(cells, {name: shapes[name] for name in used})
+    unused = [f"parameter {name!r} is not used" for name in shapes if name not in used]
+    return symmetry, (*notes, *unused)
+
+
+def _used(program, names: list) -> list:
+    """The parameters that the program uses, in the order in which it first does."""
+    atoms = [atom for equation in program.jaxpr.eqns for atom in equation.invars]
+    first = {}
+    for place, atom in enumerate([*atoms, *program.jaxpr.outvars]):
+        first.setdefault(id(atom), place)
+    invars = dict(zip(names, program.jaxpr.invars, strict=False))
+    used = [name for name in names if id(invars[name]) in first]
+    return sorted(used, key=lambda name: first[id(invars[name])])
+
+
+def _verify(found: Found, x) -> None:
+    rng = np.random.default_rng(0)
+    weights = {name: like(value, rng) for name, value in found.params.items()}
+    x = jax.tree.map(_in_double, x)
+
+    def outputs(named, x):
+        leaves = jax.tree.leaves(found.apply(named, x))
+        return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float64) for leaf in leaves])
+
+    run = compiled(outputs, weights, x)
+    verify(found.symmetry, lambda named: run(named, x), weights)
+
+
+def _in_double(leaf) -> np.ndarray:
+    leaf = np.asarray(leaf)
+    return leaf.astype(np.float64) if leaf.dtype.kind == "f" else leaf
+
+
+__all__ = ["Found", "find_symmetry"]

@@ -1,0 +1,69 @@
+"""The last step of every search: random elements leave the outputs for random weights unchanged.
+
+In float64 and with NumPy around one compiled forward pass: for a false generator the change is a
+nonzero analytic function of weights and inputs, almost everywhere different from zero, so that a
+few elements find it as surely as many do.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from symvi.checks import expected
+from symvi.symmetry import Symmetry
+
+TOLERANCE = 1e-10  # relative, in float64
+ELEMENTS = 3
+# Programs that run four times are compiled as quickly as is sound.
+QUICK = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+
+
+def verify(symmetry: Symmetry, outputs, weights: dict, seed: int = 0) -> None:
+    """ValueError unless ``outputs(g w) == outputs(w)`` to 1e-10 for three random g.
+
+    `outputs` takes a flat dict of NumPy arrays and returns one; the change is relative to the
+    larger of 1 and the largest output.
+    """
+    rng = np.random.default_rng(seed)
+    before = outputs(weights)
+    size = np.abs(before).max(initial=0)
+    if not np.isfinite(size):
+        remedy = "pass weights and inputs of a usual size, or a function that is finite everywhere"
+        raise expected("outputs", "finite numbers for random weights", "NaN or infinity", remedy)
+    for _ in range(ELEMENTS if symmetry.groups else 0):
+        change = np.abs(outputs(moved(symmetry, weights, rng)) - before).max() / max(1.0, size)
+        if not change <= TOLERANCE:
+            wanted = f"outputs unchanged to {TOLERANCE:g}"
+            remedy = "the group is no symmetry of this network: correct its axes"
+            raise expected("verify", wanted, f"a relative change of {change:.3g}", remedy)
+
+
+def moved(symmetry: Symmetry, weights: dict, rng) -> dict:
+    """The weights after a random element, in NumPy."""
+    out = dict(weights)
+    for group in symmetry.groups:
+        order = rng.permutation(group.size)
+        signs = rng.choice([-1.0, 1.0], group.size) if symmetry.signed else np.ones(group.size)
+        for axis in group.entries:
+            value = np.moveaxis(out[axis.param], axis.axis, 0)
+            places = axis.indices(group.size)
+            result = value.copy()
+            stretched = signs[:, None].reshape(group.size, 1, *([1] * (value.ndim - 1)))
+            result[places] = value[places[order]] * stretched
+            out[axis.param] = np.moveaxis(result, 0, axis.axis)
+    return out
+
+
+def compiled(function, *given):
+    """`function`, compiled quickly for arguments like these, as one from NumPy to NumPy."""
+    ready = jax.jit(function).lower(*given).compile(compiler_options=QUICK)
+    return lambda *arguments: np.asarray(ready(*arguments))
+
+
+def like(value: np.ndarray, rng) -> np.ndarray:
+    """Random numbers as large as those of `value`, positive where all of them are."""
+    value = np.asarray(value, np.float64)
+    if value.size > 0 and (value > 0).all():
+        return value.mean() * np.exp(0.1 * rng.normal(size=value.shape))
+    return max(np.sqrt((value**2).mean()), 0.1) * rng.normal(size=value.shape)
