@@ -1,0 +1,1 @@
+"""Networks stated in other libraries, as JAX functions."""
