@@ -192,16 +192,16 @@ def _sizes(apply, params, x) -> tuple:
 def label(apply, shapes: dict, x, data: dict | None = None) -> Choice:
     """The symmetry of ``apply(params, x)`` by its labels alone, with notes.
 
-    With `data`, fixed arrays by name, of ``apply(params, data, x)``.
+    With `data`, pairs (fixed array, what notes call it) by name, of ``apply(params, data, x)``.
     """
     cells = Cells()
     weights = {name: jax.ShapeDtypeStruct(shape, jnp.float64) for name, shape in shapes.items()}
-    given = (weights, x) if data is None else (weights, data, x)
+    fixed = {name: value for name, (value, _) in (data or {}).items()}
+    given = (weights, x) if data is None else (weights, fixed, x)
     program = jax.make_jaxpr(apply)(*given)
     inputs = [Traced(cells.parameter(name, shapes[name])) for name in sorted(shapes)]
-    for name in sorted(data or {}):
-        value = np.asarray(data[name])
-        inputs.append(Traced(cells.data(value, f"buffer {name!r}")))
+    for name in sorted(fixed):
+        inputs.append(Traced(cells.data(np.asarray(fixed[name]), data[name][1])))
     for leaf in jax.tree.leaves(x):
         inputs.append(Traced(cells.pinned(jnp.shape(leaf))))
     used = _used(program, sorted(shapes))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import symvi
-from symvi.torch_bridge import ops as torch_ops
+from symvi.torch_bridge.aten import OPERATIONS
 
 
 @pytest.fixture(autouse=True, scope="module")
