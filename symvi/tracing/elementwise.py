@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from symvi.tracing.cells import Block, Cells
-from symvi.tracing.reading import rule
+from symvi.tracing.reading import pin_everything, rule
 
 # fmt: off
 ENTRY_BY_ENTRY = (
@@ -63,7 +63,7 @@ def entry_by_entry(cells: Cells, equation, blocks: list, shapes: list) -> list:
     return together(cells, blocks)
 
 
-@rule("optimization_barrier")
+@rule("optimization_barrier", "device_put")
 def apart(cells: Cells, equation, blocks: list, shapes: list) -> list:
     return blocks
 
@@ -122,7 +122,11 @@ IN_ORDER = "reading an axis in order"
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def in_order(cells: Cells, equation, blocks: list, shapes: list) -> list:
-    return pin_axes(cells, blocks[0], [equation.params["axis"]], IN_ORDER)
+    """What does not change along the axis does afterwards: its running sum grows."""
+    axis = equation.params["axis"]
+    rest = pin_axes(cells, blocks[0], [axis], IN_ORDER)
+    kept = [block for block in rest if axis not in block.axes]
+    return kept + cells.pinned(shapes[0], [axis])
 
 
 @rule("argmax", "argmin")
@@ -136,12 +140,14 @@ def index_of_most(cells: Cells, equation, blocks: list, shapes: list) -> list:
 def sort(cells: Cells, equation, blocks: list, shapes: list) -> list:
     """The sorted values do not depend on the order; what is sorted along with them does."""
     axis = equation.params["dimension"]
-    alone = len(blocks) == 1
-    found = []
-    for operand in blocks:
-        rest = operand if alone else pin_axes(cells, operand, [axis], IN_ORDER)
-        found.append(without(cells, rest, [axis]) + cells.pinned(shapes[0], [axis]))
-    return found
+    if len(blocks) > 1:
+        blocks = [pin_axes(cells, operand, [axis], IN_ORDER) for operand in blocks]
+    rest = together(cells, [without(cells, operand, [axis]) for operand in blocks])
+    return [rest + cells.pinned(shapes[0], [axis]) for _ in blocks]
+
+
+def _plain(setting):
+    return setting if isinstance(setting, int) else tuple(setting)
 
 
 @rule(
@@ -151,19 +157,13 @@ def sort(cells: Cells, equation, blocks: list, shapes: list) -> list:
     "reduce_window_min",
 )
 def window(cells: Cells, equation, blocks: list, shapes: list) -> list:
+    if len(equation.outvars) > 1:
+        return pin_everything(cells, equation, blocks, shapes)
     settings = equation.params
-    moved = [
-        axis
-        for axis, (size, stride, pads) in enumerate(
-            zip(
-                settings["window_dimensions"],
-                settings["window_strides"],
-                settings["padding"],
-                strict=True,
-            )
-        )
-        if size > 1 or stride > 1 or tuple(pads) != (0, 0)
-    ]
+    one_by_one = (1, 1, (0, 0), 1)
+    names = ("window_dimensions", "window_strides", "padding", "base_dilation")
+    ways = zip(*(map(_plain, settings[name]) for name in names), strict=True)
+    moved = [axis for axis, way in enumerate(ways) if way != one_by_one]
     rest = pin_axes(cells, blocks[0], moved, "a window that moves along an axis")
     kept = [block for block in rest if not set(block.axes) & set(moved)]
     found = kept + cells.pinned(equation.outvars[0].aval.shape, moved)

@@ -114,7 +114,7 @@ class Family:
         same = (np.diff(roots[order]) == 0) & (np.diff(self.colours[order]) == 0)
         self.unclear = np.zeros(cells.count, bool)  # two cells of a unit have one colour
         self.unclear[roots[order][1:][same]] = True
-        self.num_unclear = int(self.unclear.sum())
+        self.num_unclear = 0  # units that may move in ways that no exchange of two is
         self._describe(cells)
 
     def _describe(self, cells: Cells) -> None:
@@ -124,10 +124,11 @@ class Family:
         """
         pairs = [np.stack(pair) for pair in cells.parents] or [np.zeros((2, 0), np.int64)]
         lower, upper = np.concatenate(pairs, axis=1)
+        relation = np.repeat(np.arange(len(pairs)), [pair.shape[1] for pair in pairs])
         moves = self.roots[lower] > 0
-        lower, upper = lower[moves], upper[moves]
+        lower, upper, relation = lower[moves], upper[moves], relation[moves]
         child, parent = self.roots[lower], self.roots[upper]
-        role = mix(self.colours[lower])
+        role = mix(self.colours[lower] ^ mix(relation))  # one cell may be a parent in two ways
         anonymous = mix(self.colours[upper] ^ ITSELF)
         named = np.where(
             parent > 0, mix(self.colours[upper] ^ mix(parent)), mix(self.colours[upper])
@@ -173,7 +174,24 @@ class Family:
         order = np.argsort(index, kind="stable")
         sets = np.split(clear[order], np.cumsum(np.bincount(index, minlength=len(kinds)))[:-1])
         found = [self._set(np.sort(one)) for one in sets if len(one) > 1]
-        return sorted((one for one in found if one is not None), key=lambda one: one.roots[0])
+        found = sorted((one for one in found if one is not None), key=lambda one: one.roots[0])
+        self.num_unclear = self._not_reached(found)
+        return found
+
+    def _not_reached(self, found: list) -> int:
+        """How many units have the colours of others that no exchange takes them to.
+
+        A permutation of more units at once may do so, as a rotation of those in a circle.
+        """
+        pairs = [(one.cells[:-1].ravel(), one.cells[1:].ravel()) for one in found]
+        lower, upper = np.concatenate([np.zeros((2, 0), np.int64), *map(np.stack, pairs)], axis=1)
+        graph = coo_matrix((np.ones(len(lower), np.int8), (lower, upper)), (len(self.roots),) * 2)
+        _, orbit = connected_components(graph, directed=False)
+        free = np.flatnonzero(self.roots)
+        reached = np.unique(np.stack([self.colours[free], orbit[free].astype(np.uint64)]), axis=1)
+        kinds, times = np.unique(reached[0], return_counts=True)
+        wider = np.isin(self.colours[free], kinds[times > 1])
+        return len(np.unique(self.roots[free[wider]]))
 
     def _order_children(self) -> None:
         order = np.lexsort((self.child, self.seen, self.parent))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from symvi.tracing.cells import Block, Cells
 from symvi.tracing.elementwise import together
 from symvi.tracing.reading import LOOPS, Traced, blocks_of, read
@@ -14,11 +16,13 @@ def scan(cells: Cells, equation, operands: list) -> list:
     carried = operands[settings["num_consts"] :][: settings["num_carry"]]
     rows = operands[settings["num_consts"] + settings["num_carry"] :]
     steps = [Traced(_first_row(cells, blocks_of(cells, row))) for row in rows]
-    before = [Traced(blocks_of(cells, value)) for value in carried]
-    for _ in range(2):  # what a step adds to the carry's labels must hold for the next step too
-        found = read(cells, settings["jaxpr"], [*consts, *before, *steps])
-        after = found[: settings["num_carry"]]
-        before = _carried(cells, before, after, equation.outvars)
+    found = []
+
+    def step(before):
+        found[:] = read(cells, settings["jaxpr"], [*consts, *before, *steps])
+        return found[: settings["num_carry"]]
+
+    before = _until_it_holds(cells, carried, step)
     stacked = [
         Traced(
             [
@@ -33,6 +37,36 @@ def scan(cells: Cells, equation, operands: list) -> list:
         )
     ]
     return [*before, *stacked]
+
+
+def _until_it_holds(cells: Cells, carried: list, step) -> list:
+    """What is carried, with labels that a step leaves as they are.
+
+    A step may give labels to what had none (a state at zero), and may hand them on from one carried
+    value to the next, so that it is read until nothing changes.
+    """
+    before = [Traced(blocks_of(cells, value)) for value in carried]
+    while True:
+        after = step(before)
+        now = [
+            Traced(together(cells, [one.blocks, blocks_of(cells, two)]))
+            for one, two in zip(before, after, strict=True)
+        ]
+        if all(_same(one.blocks, two.blocks) for one, two in zip(before, now, strict=True)):
+            return now
+        before = now
+
+
+def _same(one: list, two: list) -> bool:
+    """Whether two lists of blocks are equal, cell by cell."""
+    pairs = zip(sorted(one, key=_axes), sorted(two, key=_axes), strict=False)
+    return len(one) == len(two) and all(
+        a.axes == b.axes and np.array_equal(a.cells, b.cells) for a, b in pairs
+    )
+
+
+def _axes(block: Block) -> tuple:
+    return block.axes
 
 
 def _first_row(cells: Cells, blocks: list) -> list:
@@ -51,23 +85,16 @@ def _first_row(cells: Cells, blocks: list) -> list:
     return out
 
 
-def _carried(cells: Cells, before: list, after: list, variables) -> list:
-    return [
-        Traced(together(cells, [blocks_of(cells, one), blocks_of(cells, two)]))
-        for one, two, _ in zip(before, after, variables, strict=False)
-    ]
-
-
 def while_loop(cells: Cells, equation, operands: list) -> list:
     settings = equation.params
     num_cond, num_body = settings["cond_nconsts"], settings["body_nconsts"]
     of_cond, of_body = operands[:num_cond], operands[num_cond : num_cond + num_body]
-    carried = [Traced(blocks_of(cells, value)) for value in operands[num_cond + num_body :]]
-    for _ in range(2):
+
+    def step(carried):
         read(cells, settings["cond_jaxpr"], [*of_cond, *carried])
-        after = read(cells, settings["body_jaxpr"], [*of_body, *carried])
-        carried = _carried(cells, carried, after, equation.outvars)
-    return carried
+        return read(cells, settings["body_jaxpr"], [*of_body, *carried])
+
+    return _until_it_holds(cells, operands[num_cond + num_body :], step)
 
 
 def cond(cells: Cells, equation, operands: list) -> list:

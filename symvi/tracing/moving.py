@@ -39,6 +39,8 @@ def reverse(cells: Cells, equation, blocks: list, shapes: list) -> list:
 @rule("reshape")
 def reshape(cells: Cells, equation, blocks: list, shapes: list) -> list:
     old, new = shapes[0], equation.outvars[0].aval.shape
+    if 0 in old:
+        return []
     runs = _runs(old, new)
     renamed = {one[0]: two[0] for one, two in runs if len(one) == len(two) == 1}
     found, left = [], []
@@ -149,6 +151,10 @@ def split(cells: Cells, equation, blocks: list, shapes: list) -> list:
 @rule("concatenate")
 def concatenate(cells: Cells, equation, blocks: list, shapes: list) -> list:
     axis = equation.params["dimension"]
+    full = [place for place, shape in enumerate(shapes) if shape[axis] > 0]
+    if len(full) < 2:
+        return blocks[full[0]] if full else []
+    blocks, shapes = [blocks[place] for place in full], [shapes[place] for place in full]
     axes = {axis}.union(*(b.axes for operand in blocks for b in operand if axis in b.axes))
     crossing = [
         b for operand in blocks for b in operand if set(b.axes) & axes and not set(b.axes) <= axes
@@ -226,7 +232,9 @@ def gather(cells: Cells, equation, blocks: list, shapes: list) -> list:
         and axis not in numbers.operand_batching_dims
         and axis not in numbers.collapsed_slice_dims
     ]
-    indexed = [axis for axis in range(len(table)) if axis not in free]
+    indexed = [
+        axis for axis in range(len(table)) if axis not in (*free, *numbers.operand_batching_dims)
+    ]
     rows = pin_axes(cells, blocks[0], indexed, "an index into an axis")
     offsets = [
         axis
@@ -234,16 +242,20 @@ def gather(cells: Cells, equation, blocks: list, shapes: list) -> list:
         if axis not in numbers.collapsed_slice_dims and axis not in numbers.operand_batching_dims
     ]
     place = dict(zip(offsets, numbers.offset_dims, strict=True))
-    kept = [block for block in rows if set(block.axes) <= set(free)]
     out = equation.outvars[0].aval.shape
     others = [axis for axis in range(len(out)) if axis not in numbers.offset_dims]
+    together_with = zip(
+        numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
+    )
+    place |= {axis: others[its] for axis, its in together_with}
+    kept = [block for block in rows if set(block.axes) <= set(place)]
     cut_offsets = [place[axis] for axis in offsets if axis not in free]
     last = len(shapes[1]) - 1
     indices = pin_axes(cells, blocks[1], [last], None)
     indices = [block for block in indices if last not in block.axes]
-    found = renumbered(kept, {axis: place[axis] for axis in free})
-    found += renumbered(indices, dict(enumerate(others)))
-    return found + cells.pinned(out, cut_offsets)
+    kept = [block for block in kept if not set(block.axes) & set(indexed)]
+    picked = [renumbered(kept, place), renumbered(indices, dict(enumerate(others)))]
+    return together(cells, picked) + cells.pinned(out, cut_offsets)
 
 
 @rule("dynamic_slice")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from symvi.tracing.cells import Block, Cells
 from symvi.tracing.elementwise import pin_axes, renumbered, together, without
-from symvi.tracing.reading import rule
+from symvi.tracing.reading import pin_everything, rule
 
 
 @rule("dot_general")
@@ -31,11 +31,11 @@ def dot_general(cells: Cells, equation, blocks: list, shapes: list) -> list:
 def convolution(cells: Cells, equation, blocks: list, shapes: list) -> list:
     """Input channels go with those of the kernel; positions stay in place."""
     settings = equation.params
+    if settings["batch_group_count"] > 1:
+        return pin_everything(cells, equation, blocks, shapes)
     image, kernel, out = settings["dimension_numbers"]
     groups = settings["feature_group_count"]
-    split = settings["batch_group_count"] > 1
-    along = [*image[2:], *([image[0]] if split else [])]
-    image_blocks = pin_axes(cells, blocks[0], along, "a convolution along features")
+    image_blocks = pin_axes(cells, blocks[0], image[2:], "a convolution along features")
     kernel_blocks = pin_axes(cells, blocks[1], kernel[2:], None)
     image_blocks = _alone(cells, image_blocks)
     kernel_blocks = _alone(cells, kernel_blocks)
@@ -49,10 +49,9 @@ def convolution(cells: Cells, equation, blocks: list, shapes: list) -> list:
     found = []
     if made is not None:
         found.append(Block((out[1],), made))
-    if image[0] in image_blocks and not split:
+    if image[0] in image_blocks:
         found.append(Block((out[0],), image_blocks[image[0]]))
-    moved = [*out[2:], *([out[0]] if split else [])]
-    return found + cells.pinned(equation.outvars[0].aval.shape, moved)
+    return found + cells.pinned(equation.outvars[0].aval.shape, out[2:])
 
 
 def _alone(cells: Cells, blocks: list) -> dict:

@@ -84,7 +84,8 @@ def read(cells: Cells, program, inputs: list) -> list:
 def _step(cells: Cells, equation, operands: list) -> list:
     """The results of one equation."""
     name = equation.primitive.name
-    if all(isinstance(operand, Known) for operand in operands) and _is_small(equation):
+    known = all(isinstance(operand, Known) for operand in operands)
+    if known and not name.startswith("custom_") and _is_small(equation):  # those are read first
         return _computed(equation, operands)
     outer = cells.where
     cells.where = outer if outer.startswith("node ") else _where(equation, outer)

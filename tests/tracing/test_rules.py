@@ -1,0 +1,140 @@
+"""Rules of single operations, in cases where a wrong one would exchange what differs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import symvi
+
+LAX = jax.lax
+
+
+def normal(*shape):
+    return np.random.default_rng(sum(shape)).normal(size=shape)
+
+
+def sizes(apply, shapes, size=(3, 3)):
+    """The sizes of the groups found, each verified with elements of its own."""
+    params = {name: normal(*shape) for name, shape in shapes.items()}
+    found = symvi.find_symmetry(apply, params, normal(*size))
+    change = found.symmetry.verify(found.apply, params, normal(*size), num=20)
+    assert change < 1e-12
+    return sorted(group.size for group in found.symmetry.groups)
+
+
+def stretched(b, rows=4):
+    """The same row several times: it does not change along its first axis."""
+    return jnp.broadcast_to(b[None], (rows, len(b)))
+
+
+def delayed(p, x):
+    """A loop that hands its state on through five places, of which all but one begin at zero."""
+
+    def step(carry, row):
+        return (*carry[1:], jnp.tanh(row @ p["w"])), None
+
+    start = (jnp.zeros(4),) * 5
+    return LAX.scan(step, start, jnp.concatenate([x, x]))[0][0] @ p["o"]
+
+
+def counted(p, x):
+    """The same in a loop of unknown length."""
+
+    def step(state):
+        count, carry = state
+        return count + 1, (*carry[1:], carry[-1] + jnp.tanh(x[0] @ p["w"]) + 1)
+
+    state = (0, (jnp.zeros(4),) * 5)
+    return LAX.while_loop(lambda state: state[0] < 7, step, state)[1][0] @ p["o"]
+
+
+def batched_rows(p, x):
+    """Each feature takes the entry of its own row of a table."""
+    table = jnp.tanh(x @ p["w"]).T  # features, data
+    numbers = LAX.GatherDimensionNumbers((), (1,), (1,), (0,), (0,))
+    places = jnp.zeros((4, 1), int)
+    return LAX.gather(table, places, numbers, (1, 1)) @ p["o"]
+
+
+def batch_groups(p, x):
+    """Output channels of either half read another half of the batch."""
+    return LAX.conv_general_dilated(
+        x[:, None], p["w"], (1,), "SAME", batch_group_count=2
+    ).sum(2) @ p["o"]
+
+
+def dilated(p, x):
+    h = jnp.broadcast_to((x @ p["w"])[..., None], (3, 4, 2)).reshape(3, 8)
+    window = LAX.reduce_window(
+        h, 0.0, LAX.add, (1, 1), (1, 1), "VALID", base_dilation=(1, 2)
+    )
+    return window @ p["o"]
+
+
+def two_of_a_window(p, x):
+    """Of two arrays in one window: the second depends on the features of the first."""
+    h, ones = x @ p["w"], jnp.broadcast_to(x.sum(1, keepdims=True), (3, 4))
+
+    def most(one, two):
+        first = one[0] > two[0]
+        return jnp.where(first, one[0], two[0]), jnp.where(first, one[1], two[1])
+
+    operands, start = (h, jnp.cumsum(ones, 0)), (-jnp.inf, 0.0)
+    found = LAX.reduce_window(operands, start, most, (2, 1), (1, 1), "VALID")
+    return found[1] @ p["o"]
+
+
+SHAPES = {"w": (3, 4), "o": (4, 2)}
+# name: function, shapes, shape of the input, sizes of the groups
+CASES = {
+    "a running sum of equal rows": (
+        lambda p, x: jnp.cumsum(stretched(p["w"]), 0).T @ p["o"],
+        {"w": (4,), "o": (4, 2)},
+        [],
+    ),
+    "ranks of each column's entries": (
+        lambda p, x: jnp.argsort(x @ p["w"], 0) * 1.0 @ p["o"],
+        SHAPES,
+        [4],
+    ),
+    "a column that is sorted by others": (
+        lambda p, x: LAX.sort(
+            (x @ p["w"], jnp.broadcast_to(x[:, :1], (3, 4))), dimension=0, num_keys=1
+        )[1] @ p["o"],
+        SHAPES,
+        [4],
+    ),
+    "a state handed on": (delayed, SHAPES, [4]),
+    "a state handed on for some steps": (counted, SHAPES, [4]),
+    "rows taken side by side": (batched_rows, SHAPES, [4]),
+    "groups of the batch": (
+        batch_groups,
+        {"w": (4, 1, 3), "o": (4, 2)},
+        (4, 5),
+        [],
+    ),
+    "gaps between entries": (dilated, {"w": (3, 4), "o": (15, 2)}, []),
+    "two arrays in one window": (two_of_a_window, SHAPES, []),
+    "a constant that is activated": (
+        lambda p, x: jnp.tanh(x @ p["w"]) * jax.nn.relu(jnp.ones(4) * 2) @ p["o"],
+        SHAPES,
+        [4],
+    ),
+    "entries joined by none": (
+        lambda p, x: jnp.concatenate([x @ p["w"], jnp.zeros((3, 0))], 1).reshape(3, 4) @ p["o"],
+        SHAPES,
+        [4],
+    ),
+    "no rows": (
+        lambda p, x: (x[:0] @ p["w"]).reshape(-1).sum() + x @ p["w"] @ p["o"],
+        SHAPES,
+        [4],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_groups_found(name):
+    apply, shapes, *rest, expected = CASES[name]
+    assert sizes(apply, shapes, *rest) == expected
