@@ -112,9 +112,7 @@ def concat(net):
     two = net.earlier()
     total = net.widths[one] + net.widths[two]
     if total <= WIDEST:
-        net.add(
-            f"concat {one} {two}", total, lambda p, v: jnp.concatenate([v[one], v[two]], -1)
-        )
+        net.add(f"concat {one} {two}", total, lambda p, v: jnp.concatenate([v[one], v[two]], -1))
 
 
 def part(net):
@@ -125,9 +123,7 @@ def part(net):
     step = net.number(1, 2)
     kept = len(range(start, stop, step))
     if kept > 1:
-        net.add(
-            f"part {start}:{stop}:{step} of {at}", kept, lambda p, v: v[at][:, start:stop:step]
-        )
+        net.add(f"part {start}:{stop}:{step} of {at}", kept, lambda p, v: v[at][:, start:stop:step])
 
 
 def chosen(net):
