@@ -112,9 +112,7 @@ def concat(net):
     two = net.earlier()
     total = net.widths[one] + net.widths[two]
     if total <= WIDEST:
-        net.add(
-            f"concat {one} {two}", total, lambda p, v: jnp.concatenate([v[one], v[two]], -1)
-        )
+        net.add(f"concat {one} {two}", total, lambda p, v: jnp.concatenate([v[one], v[two]], -1))
 
 
 def part(net):
@@ -125,9 +123,7 @@ def part(net):
     step = net.number(1, 2)
     kept = len(range(start, stop, step))
     if kept > 1:
-        net.add(
-            f"part {start}:{stop}:{step} of {at}", kept, lambda p, v: v[at][:, start:stop:step]
-        )
+        net.add(f"part {start}:{stop}:{step} of {at}", kept, lambda p, v: v[at][:, start:stop:step])
 
 
 def chosen(net):
@@ -285,7 +281,7 @@ def examined(net) -> tuple:
         found = symvi.find_symmetry(net.apply, params, x)
     finally:
         finding.Cells = made
-    params = {name: rng.normal(size=shape) for name, shape in found.shapes.items()}
+    params = {name: jnp.array(rng.normal(size=shape)) for name, shape in found.shapes.items()}
     if found.symmetry.groups:
         change = found.symmetry.verify(
             found.apply, params, rng.normal(size=x.shape), num=20, key=jax.random.key(11)

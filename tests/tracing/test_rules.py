@@ -59,16 +59,15 @@ def batched_rows(p, x):
 
 def batch_groups(p, x):
     """Output channels of either half read another half of the batch."""
-    return LAX.conv_general_dilated(
-        x[:, None], p["w"], (1,), "SAME", batch_group_count=2
-    ).sum(2) @ p["o"]
+    return (
+        LAX.conv_general_dilated(x[:, None], p["w"], (1,), "SAME", batch_group_count=2).sum(2)
+        @ p["o"]
+    )
 
 
 def dilated(p, x):
     h = jnp.broadcast_to((x @ p["w"])[..., None], (3, 4, 2)).reshape(3, 8)
-    window = LAX.reduce_window(
-        h, 0.0, LAX.add, (1, 1), (1, 1), "VALID", base_dilation=(1, 2)
-    )
+    window = LAX.reduce_window(h, 0.0, LAX.add, (1, 1), (1, 1), "VALID", base_dilation=(1, 2))
     return window @ p["o"]
 
 
@@ -99,9 +98,10 @@ CASES = {
         [4],
     ),
     "a column that is sorted by others": (
-        lambda p, x: LAX.sort(
-            (x @ p["w"], jnp.broadcast_to(x[:, :1], (3, 4))), dimension=0, num_keys=1
-        )[1] @ p["o"],
+        lambda p, x: (
+            LAX.sort((x @ p["w"], jnp.broadcast_to(x[:, :1], (3, 4))), dimension=0, num_keys=1)[1]
+            @ p["o"]
+        ),
         SHAPES,
         [4],
     ),
