@@ -114,8 +114,10 @@ class Family:
         same = (np.diff(roots[order]) == 0) & (np.diff(self.colours[order]) == 0)
         self.unclear = np.zeros(cells.count, bool)  # two cells of a unit have one colour
         self.unclear[roots[order][1:][same]] = True
-        self.num_unclear = 0  # units that may move in ways that no exchange of two is
         self._describe(cells)
+        self._order_children()
+        self._found = self._exchangeable()
+        self.num_unclear = self._not_reached()
 
     def _describe(self, cells: Cells) -> None:
         """`whole`: colours and parents by name, and children by what they are like to the unit.
@@ -168,22 +170,22 @@ class Family:
 
     def alike(self) -> list:
         """All sets of at least two exchangeable units, in the order of their first cells."""
-        self._order_children()
+        return self._found
+
+    def _exchangeable(self) -> list:
         clear = np.array([u for u in self.members if not self.unclear[u]], np.int64)
         kinds, index = np.unique(self.whole[clear], return_inverse=True)
         order = np.argsort(index, kind="stable")
         sets = np.split(clear[order], np.cumsum(np.bincount(index, minlength=len(kinds)))[:-1])
         found = [self._set(np.sort(one)) for one in sets if len(one) > 1]
-        found = sorted((one for one in found if one is not None), key=lambda one: one.roots[0])
-        self.num_unclear = self._not_reached(found)
-        return found
+        return sorted((one for one in found if one is not None), key=lambda one: one.roots[0])
 
-    def _not_reached(self, found: list) -> int:
+    def _not_reached(self) -> int:
         """How many units have the colours of others that no exchange takes them to.
 
         A permutation of more units at once may do so, as a rotation of those in a circle.
         """
-        pairs = [(one.cells[:-1].ravel(), one.cells[1:].ravel()) for one in found]
+        pairs = [(one.cells[:-1].ravel(), one.cells[1:].ravel()) for one in self._found]
         lower, upper = np.concatenate([np.zeros((2, 0), np.int64), *map(np.stack, pairs)], axis=1)
         graph = coo_matrix((np.ones(len(lower), np.int8), (lower, upper)), (len(self.roots),) * 2)
         _, orbit = connected_components(graph, directed=False)

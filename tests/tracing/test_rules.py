@@ -16,7 +16,7 @@ def normal(*shape):
 
 def sizes(apply, shapes, size=(3, 3)):
     """The sizes of the groups found, each verified with elements of its own."""
-    params = {name: normal(*shape) for name, shape in shapes.items()}
+    params = {name: jnp.array(normal(*shape)) for name, shape in shapes.items()}
     found = symvi.find_symmetry(apply, params, normal(*size))
     change = found.symmetry.verify(found.apply, params, normal(*size), num=20)
     assert change < 1e-12
@@ -120,6 +120,73 @@ CASES = {
         lambda p, x: jnp.tanh(x @ p["w"]) * jax.nn.relu(jnp.ones(4) * 2) @ p["o"],
         SHAPES,
         [4],
+    ),
+    "entries at places": (
+        lambda p, x: (x @ p["w"])[:, np.array([0, 3, 4])] @ p["o"],
+        {"w": (3, 6), "o": (3, 2)},
+        [3, 3],  # of those that are taken and of those that are not
+    ),
+    "entries at places, one twice": (
+        lambda p, x: (x @ p["w"])[:, np.array([0, 1, 1])] @ p["o"],
+        {"w": (3, 4), "o": (3, 2)},
+        [2],  # those that are not taken
+    ),
+    "each entry twice": (
+        lambda p, x: (x @ p["w"])[:, np.array([2, 0, 1, 0, 1, 2])] @ p["o"],
+        {"w": (3, 3), "o": (6, 2)},
+        [3],
+    ),
+    "the diagonal": (
+        lambda p, x: (p["w"] @ p["w"].T)[np.arange(4), np.arange(4)] * (x @ p["v"]) @ p["o"],
+        {"w": (4, 3), "v": (3, 4), "o": (4, 2)},
+        [3],
+    ),
+    "places outside": (
+        lambda p, x: (
+            (x @ p["w"]).at[:, np.array([0, 1, 9])].get(mode="fill", fill_value=2) @ p["o"]
+        ),
+        {"w": (3, 5), "o": (3, 2)},
+        [],
+    ),
+    "a row of a table": (
+        lambda p, x: x @ p["w"] + p["table"][2] @ p["o"],
+        {"w": (3, 2), "table": (5, 4), "o": (4, 2)},
+        [4, 4],  # features of the row, rows that are not read
+    ),
+    "a row at a place found last": (
+        lambda p, x: LAX.dynamic_slice(jnp.tanh(x @ p["w"]), (0, 1), (3, 3)) @ p["o"],
+        {"w": (3, 6), "o": (3, 2)},
+        [3, 3],
+    ),
+    "entries replaced": (
+        lambda p, x: (x @ p["w"]).at[:, 2:5].set(x @ p["v"]) @ p["o"],
+        {"w": (3, 6), "v": (3, 3), "o": (6, 2)},
+        [3, 3, 3],
+    ),
+    "entries replaced out of order": (
+        lambda p, x: (x @ p["w"]).at[:, np.array([4, 1])].set(x @ p["v"]) @ p["o"],
+        {"w": (3, 6), "v": (3, 2), "o": (6, 2)},
+        [2, 2, 4],
+    ),
+    "entries added to": (
+        lambda p, x: jnp.tanh(x @ p["w"]).at[:, :2].add(x @ p["v"]) @ p["o"],
+        {"w": (3, 5), "v": (3, 2), "o": (5, 2)},
+        [2, 3],
+    ),
+    "rows replaced": (
+        lambda p, x: jnp.zeros((5, 4)).at[1:4].set(x @ p["w"]) @ p["o"],
+        {"w": (3, 4), "o": (4, 2)},
+        [4],
+    ),
+    "a part replaced": (
+        lambda p, x: LAX.dynamic_update_slice(x @ p["w"], x @ p["v"], (0, 1)) @ p["o"],
+        {"w": (3, 6), "v": (3, 3), "o": (6, 2)},
+        [3, 3, 3],
+    ),
+    "a corner replaced": (
+        lambda p, x: (x @ p["w"]).at[:2, :2].set(1.0) @ p["o"],
+        {"w": (3, 4), "o": (4, 2)},
+        [],
     ),
     "entries joined by none": (
         lambda p, x: jnp.concatenate([x @ p["w"], jnp.zeros((3, 0))], 1).reshape(3, 4) @ p["o"],
