@@ -14,6 +14,7 @@ groups are nested: features within a head, and whole heads.
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -101,10 +102,52 @@ def colours(cells: Cells, roots: np.ndarray) -> np.ndarray:
     return found
 
 
+def without_grids(cells: Cells, roots: np.ndarray) -> tuple:
+    """The cells and units without joined cells that ask nothing: one for each tuple of parents.
+
+    Where nothing else is known of such cells, whatever moves their parents moves them accordingly.
+    """
+    lowers: dict[bytes, list] = {}
+    for lower, upper in cells.parents:
+        lowers.setdefault(lower.tobytes(), [lower]).append(upper)
+    slots = [axis for axes in cells.slots.values() for axis in axes]
+    uppers = [upper for _, upper in cells.parents]
+    columns = [column for tie in cells.ties for column in tie]
+    needed = np.zeros(cells.count, bool)
+    for used in (*slots, *uppers, *columns, *cells.marks):
+        needed[used] = True
+    relations = np.zeros(cells.count, np.int64)
+    for lower, *_ in lowers.values():
+        relations[lower] += 1
+    needed |= (relations > 1) | (roots == 0)
+    grids = {
+        key for key, (lower, *above) in lowers.items() if not needed[lower].any() and _full(above)
+    }
+    left, roots = copy.copy(cells), roots.copy()
+    left.parents = [pair for pair in cells.parents if pair[0].tobytes() not in grids]
+    sets = [np.unique(upper) for key in grids for upper in lowers[key][1:]]
+    left.marks = [*cells.marks, *sets]
+    for key in grids:
+        roots[lowers[key][0]] = 0
+    return left, roots
+
+
+def _full(above: list) -> bool:
+    """Whether each tuple of parents stands once."""
+    code, size = np.zeros(len(above[0]), np.int64), 1
+    for upper in above:
+        kinds, place = np.unique(upper, return_inverse=True)
+        code, size = code * len(kinds) + place, size * len(kinds)
+        if size > len(code):
+            return False
+    return size == len(np.unique(code)) == len(code)
+
+
 class Family:
     """The units, what each is like, and who belongs to whom."""
 
     def __init__(self, cells: Cells, roots: np.ndarray):
+        cells, roots = without_grids(cells, roots)
         self.roots, self.colours = roots, colours(cells, roots)
         order = np.lexsort((self.colours, roots))
         order = order[roots[order] > 0]

@@ -188,6 +188,37 @@ CASES = {
         {"w": (3, 4), "o": (4, 2)},
         [],
     ),
+    "a flat norm of a square weight": (
+        lambda p, x: (
+            jnp.tanh(x @ p["w"] @ (p["v"] / jnp.linalg.norm(p["v"].reshape(-1))))
+            @ p["v"].T
+            @ p["o"]
+        ),
+        {"w": (3, 4), "v": (4, 4), "o": (4, 2)},
+        [4, 4],
+    ),
+    "a square weight made flat and used on both axes": (
+        lambda p, x: (
+            (
+                (h := x @ p["w"])
+                + h @ (p["v"].reshape(-1) / jnp.abs(p["v"]).sum()).reshape(4, 4).T
+                + h @ p["v"]
+            )
+            @ p["o"]
+        ),
+        {"w": (3, 4), "v": (4, 4), "o": (4, 2)},
+        [4],
+    ),
+    "a part of a flat weight": (
+        lambda p, x: x @ p["w"] @ p["o"] + (p["w"].reshape(-1)[3:9]).reshape(3, 2),
+        {"w": (3, 4), "o": (4, 2)},
+        [],
+    ),
+    "pairs of features": (
+        lambda p, x: ((h := x @ p["w"])[:, :, None] * jnp.tanh(h)[:, None]).reshape(3, -1) @ p["o"],
+        {"w": (3, 3), "o": (9, 2)},
+        [],
+    ),
     "entries joined by none": (
         lambda p, x: jnp.concatenate([x @ p["w"], jnp.zeros((3, 0))], 1).reshape(3, 4) @ p["o"],
         SHAPES,
