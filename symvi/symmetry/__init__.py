@@ -4,6 +4,7 @@ from symvi.symmetry.axis import Axis
 from symvi.symmetry.element import Element
 from symvi.symmetry.exchange import swap
 from symvi.symmetry.group import Symmetry
+from symvi.symmetry.nested import Nested
 from symvi.symmetry.units import UnitGroup
 
-__all__ = ["Axis", "Element", "Symmetry", "UnitGroup", "swap"]
+__all__ = ["Axis", "Element", "Nested", "Symmetry", "UnitGroup", "swap"]

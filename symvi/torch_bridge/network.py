@@ -1,60 +1,23 @@
-"""What a network stated in PyTorch is on the JAX side.
-
-The steps of its forward pass, run on a flat dict of named arrays.
-"""
+"""What a network stated in PyTorch is on the JAX side: a forward pass of named arrays."""
 
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from symvi.checks import as_numbers, described, expected, needs, required_key
-from symvi.symmetry import Symmetry
+from symvi.symmetry import Nested, Symmetry
 
 WAY_ROUND = (
     "way round: pass functions={operation: JAX function}, whose tensors then stay in place; "
     "to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is "
     "verified like any other"
 )
-NORMS = ("batch_norm", "layer_norm")
-
-
-class Ref(NamedTuple):
-    """A value by name: of kind "node", "weight" or "data"."""
-
-    kind: str
-    name: str
-
-
-class Step(NamedTuple):
-    """One operation of the traced forward pass; arguments may hold :class:`Ref`."""
-
-    name: str
-    op: str
-    function: object
-    rule: object
-    args: tuple
-    kwargs: dict
-
-
-def fill(value, look):
-    """`value` with each Ref inside it replaced by what `look` returns for it."""
-    if isinstance(value, Ref):
-        return look(value)
-    if isinstance(value, (tuple, list)):
-        return tuple(fill(v, look) for v in value)
-    if isinstance(value, dict):
-        return {k: fill(v, look) for k, v in value.items()}
-    if isinstance(value, slice):
-        return slice(*(fill(v, look) for v in (value.start, value.stop, value.step)))
-    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +32,9 @@ class TorchNetwork:
         The shape of each parameter by name, in sorted order of names.
     symmetry : Symmetry
         The units that may be exchanged, verified; a group is called after the first layer that it
-        moves.
+        moves. A product, which all of symvi takes.
+    nested : Nested or Symmetry
+        The same group with exchanges of whole blocks, such as heads; verified too.
     input_shape : tuple
         The shape of one datum's input.
     output_shape : tuple
@@ -83,14 +48,15 @@ class TorchNetwork:
 
     shapes: dict
     symmetry: Symmetry
+    nested: Symmetry | Nested
     input_shape: tuple
     output_shape: tuple
     notes: tuple
     travelling: tuple
-    _steps: tuple = field(repr=False)
-    _output: Ref = field(repr=False)
+    _made: object = field(repr=False)
     _values: dict = field(repr=False)
     _data: dict = field(repr=False)
+    _scales: frozenset = field(repr=False)
     _module: object = field(repr=False)
 
     def __repr__(self) -> str:
@@ -119,25 +85,15 @@ class TorchNetwork:
             noise[name] = jax.random.normal(jax.random.fold_in(key, index), shape)
         return self._from_noise(noise)
 
-    def _from_noise(self, noise):
-        positive, out = self._scales(), {}
+    def _from_noise(self, noise: dict, library=jnp) -> dict:
+        out = {}
         for name, shape in self.shapes.items():
-            if name in positive:
-                out[name] = jnp.exp(0.1 * noise[name])  # as a variance must be
+            if name in self._scales:
+                out[name] = library.exp(0.1 * noise[name])  # as a variance must be
             else:
                 scale = 0.1 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
                 out[name] = noise[name] * scale
         return out
-
-    def _scales(self) -> set:
-        """The names of the scales and variances of norms."""
-        scales = set()
-        for step in self._steps:
-            if step.op in NORMS:
-                arguments = _bound(step)
-                given = [arguments.get(name) for name in ("weight", "running_var")]
-                scales |= {ref.name for ref in given if ref}
-        return scales
 
     def apply(self, params: dict, x) -> jax.Array:
         """The module's forward pass in eval mode, shape ``(N, *output_shape)``.
@@ -154,7 +110,16 @@ class TorchNetwork:
         data = {}
         for name, value in self._data.items():
             data[name] = jnp.asarray(value, float if value.dtype.kind == "f" else None)
-        return self._run(params, data, x)
+        return self._made.apply(*self._parted(params, data), x)
+
+    def _run(self, params: dict, data: dict, row) -> jax.Array:
+        """The output for one datum, with its axis of data."""
+        return self._made.run(*self._parted(params, data), row)
+
+    def _parted(self, params: dict, data: dict) -> tuple:
+        """Parameters and data as the module has them: statistics that travel are its data."""
+        moved = {name: params[name] for name in self.travelling}
+        return {name: params[name] for name in self.shapes if name not in moved}, data | moved
 
     def to_torch(self, params: dict) -> dict:
         """One set of weights as a state_dict, buffers included, for ``module.load_state_dict``.
@@ -185,13 +150,19 @@ class TorchNetwork:
         self._check(samples, lead=1)
         dtype = next(self._module.parameters()).dtype
         samples = {name: torch.tensor(np.array(samples[name]), dtype=dtype) for name in self.shapes}
-        x = torch.as_tensor(np.array(x), dtype=dtype)
+        x = torch.as_tensor(np.array(x))
+        x = x.to(dtype) if self._made.dtype.kind == "f" else x
 
         def outputs(weights):
             return torch.func.functional_call(self._module, weights, (x,))
 
         with torch.no_grad():
-            return torch.func.vmap(outputs)(samples)
+            try:
+                return torch.func.vmap(outputs)(samples)
+            except RuntimeError:  # layers such as LSTM cannot be mapped
+                num = len(next(iter(samples.values())))
+                rows = ({name: value[i] for name, value in samples.items()} for i in range(num))
+                return torch.stack([outputs(row) for row in rows])
 
     def _check(self, params, lead: int = 0):
         """ValueError unless each parameter has its shape, after `lead` axes of draws."""
@@ -209,19 +180,3 @@ class TorchNetwork:
                 wanted = f"shape (num, *{shape}), one set of weights a row"
                 remedy = "pass weights of this network"
             raise expected(f"params[{name!r}]", wanted, got, remedy)
-
-    def _run(self, params, data, x):
-        env = {"": x}
-        look = {"node": env, "weight": params, "data": data}
-        for step in self._steps:
-            args, kwargs = fill((step.args, step.kwargs), lambda ref: look[ref.kind][ref.name])
-            try:
-                env[step.name] = step.function(*args, **kwargs)
-            except (TypeError, ValueError) as error:
-                where = f"module: node {step.name!r} ({step.op})"
-                raise ValueError(f"{where}: {error}; {WAY_ROUND}") from error
-        return env[self._output.name]
-
-
-def _bound(step) -> dict:
-    return inspect.signature(step.function).bind(*step.args, **step.kwargs).arguments

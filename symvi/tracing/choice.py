@@ -1,12 +1,13 @@
-"""The sets of exchangeable units that make a product, as a :class:`Symmetry`; others in words."""
+"""From sets of exchangeable units to a :class:`Symmetry`, and to a :class:`Nested` group."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from symvi.symmetry import Symmetry, UnitGroup
+from symvi.symmetry import Nested, Symmetry, UnitGroup
 from symvi.tracing.cells import Cells
 from symvi.tracing.groups import Family, units
 
@@ -48,25 +49,73 @@ class Standing:
         return tuple(found)
 
 
-def product_of(cells: Cells, shapes: dict) -> tuple:
-    """The symmetry as a product of symmetric groups, and notes on what is not in it."""
+class Choice(NamedTuple):
+    """What was found: a product of groups, the whole with its blocks, and notes."""
+
+    product: Symmetry
+    whole: Symmetry | Nested
+    notes: tuple
+
+
+def choose(cells: Cells, shapes: dict) -> Choice:
+    """The product of symmetric groups with the most elements, and blocks exchanged besides."""
     roots, notes = units(cells)
     family = Family(cells, roots)
     alike = family.alike()
-    notes += _unclear(family.num_unclear)
+    notes = [*cells.notes, *notes, *_unclear(family.num_unclear)]
     names = list(shapes)
     where = _places(cells, names)
     standing = [Standing(one, where, names) for one in alike]
     standing = [one for one in standing if one.places.shape[1] > 0]
     chosen, left = _apart(standing)
-    named = _named(sorted(chosen, key=standing.index))
-    notes += [
-        f"{one.size} blocks of {one.name!r} can be exchanged whole too, {one.log_order:.4g} nats "
-        "that a product of groups does not hold"
-        for one in left
-    ]
+    named = list(_named(sorted(chosen, key=standing.index)))
     groups = [UnitGroup(name, one.size, one.axes(shapes)) for name, one in named]
-    return Symmetry(tuple(groups)), tuple(notes)
+    product, whole = Symmetry(tuple(groups)), Symmetry(tuple(groups))
+    for one in left:
+        blocks = UnitGroup(_new_name(one, whole), one.size, one.axes(shapes))
+        wider = _with_blocks(product, whole, blocks, _families(one, named))
+        if wider is None:
+            how = f"and {one.log_order:.4g} nats more are left out"
+        else:
+            whole, how = wider, f"{one.log_order:.4g} nats that only the nested group holds"
+        notes.append(f"{one.size} blocks of {one.name!r} can be exchanged whole too, {how}")
+    return Choice(product, whole, tuple(notes))
+
+
+def _new_name(one: Standing, whole) -> str:
+    """A name for blocks that no group has."""
+    taken = {group.name for group in whole.groups}
+    name, number = f"{one.name} blocks", 1
+    while name in taken:
+        number += 1
+        name = f"{one.name} blocks:{number}"
+    return name
+
+
+def _with_blocks(product: Symmetry, whole, blocks: UnitGroup, families: tuple):
+    """The group `whole` with these blocks exchanged too; None if they do not fit it."""
+    before = whole if isinstance(whole, Nested) else Nested(product, Symmetry(), {})
+    try:
+        together = Symmetry((*before.blocks.groups, blocks))
+        return Nested(product, together, before.families | {blocks.name: families})
+    except ValueError:
+        return None
+
+
+def _families(one: Standing, named: list) -> tuple:
+    """Names of the groups that lie within a block each, as families over the blocks."""
+    place = {}
+    for block, row in enumerate(one.places.tolist()):
+        place |= {tuple(entry): (block, spot) for spot, entry in enumerate(row)}
+    found: dict[tuple, dict] = {}
+    for name, inner in named:
+        spots = [place.get(tuple(entry)) for entry in inner.places.reshape(-1, 3).tolist()]
+        blocks = {spot[0] for spot in spots if spot is not None}
+        if None not in spots and len(blocks) == 1:
+            pattern = tuple(spot[1] for spot in spots)
+            found.setdefault(pattern, {})[blocks.pop()] = name
+    whole = [members for members in found.values() if len(members) == one.size]
+    return tuple(tuple(members[block] for block in range(one.size)) for members in whole)
 
 
 def _unclear(number: int) -> list:

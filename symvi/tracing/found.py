@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from symvi.checks import as_numbers, described, expected, required_key
-from symvi.symmetry import Symmetry
+from symvi.symmetry import Nested, Symmetry
 from symvi.tracing import indexing, loops, moving, products  # noqa: F401 (they hold rules)
 from symvi.tracing.cells import Cells
-from symvi.tracing.choice import product_of
+from symvi.tracing.choice import Choice, choose
 from symvi.tracing.reading import Traced, blocks_of, read
 from symvi.tracing.verify import compiled, like, verify
 
@@ -30,10 +30,11 @@ class Found:
     ----------
     symmetry : Symmetry
         The units that may be exchanged, verified; a group is called after the first layer that it
-        moves. It acts on the arrays of :meth:`flatten`.
+        moves. It acts on the arrays of :meth:`flatten`. A product, which all of symvi takes.
+    nested : Nested or Symmetry
+        The same group with exchanges of whole blocks, such as heads; verified too.
     notes : tuple of str
-        What keeps units in place besides inputs and outputs, and what a product of groups cannot
-        hold.
+        What keeps units in place besides inputs and outputs, and what the product does not hold.
     shapes : dict
         The shape of each parameter by name: the keys on its way in the tree, joined by dots.
     params : dict
@@ -41,6 +42,7 @@ class Found:
     """
 
     symmetry: Symmetry
+    nested: Symmetry | Nested
     notes: tuple
     shapes: dict
     params: dict = field(repr=False)
@@ -156,16 +158,22 @@ def find_symmetry(apply, params, x) -> Found:
     fixed = {name: value for name, value in arrays.items() if name not in moving_ones}
     shapes = {name: tuple(value.shape) for name, value in sorted(moving_ones.items())}
     found = Found(
-        Symmetry(), (), shapes, moving_ones, apply, tree, order, fixed, _sizes(apply, params, x)
+        Symmetry(),
+        Symmetry(),
+        (),
+        shapes,
+        moving_ones,
+        apply,
+        tree,
+        order,
+        fixed,
+        _sizes(apply, params, x),
     )
     with jax.enable_x64(True):
-        symmetry, notes = label(found.apply, shapes, x)
-        found = Found(symmetry, notes, *(getattr(found, n) for n in FIELDS))
+        choice = label(found.apply, shapes, x)
+        found = replace(found, symmetry=choice.product, nested=choice.whole, notes=choice.notes)
         _verify(found, x)
     return found
-
-
-FIELDS = ("shapes", "params", "_apply", "_tree", "_order", "_fixed", "_sizes")
 
 
 def _sizes(apply, params, x) -> tuple:
@@ -181,28 +189,28 @@ def _sizes(apply, params, x) -> tuple:
     return tuple(sizes)
 
 
-def label(apply, shapes: dict, x, data: dict | None = None) -> tuple:
-    """The symmetry of ``apply(params, x)`` by its labels alone, and notes.
+def label(apply, shapes: dict, x, data: dict | None = None) -> Choice:
+    """The symmetry of ``apply(params, x)`` by its labels alone, with notes.
 
-    With `data`, fixed arrays by name, of ``apply(params, data, x)``.
+    With `data`, pairs (fixed array, what notes call it) by name, of ``apply(params, data, x)``.
     """
     cells = Cells()
     weights = {name: jax.ShapeDtypeStruct(shape, jnp.float64) for name, shape in shapes.items()}
-    given = (weights, x) if data is None else (weights, data, x)
+    fixed = {name: value for name, (value, _) in (data or {}).items()}
+    given = (weights, x) if data is None else (weights, fixed, x)
     program = jax.make_jaxpr(apply)(*given)
     inputs = [Traced(cells.parameter(name, shapes[name])) for name in sorted(shapes)]
-    for name in sorted(data or {}):
-        value = np.asarray(data[name])
-        inputs.append(Traced(cells.data(value, f"buffer {name!r}")))
+    for name in sorted(fixed):
+        inputs.append(Traced(cells.data(np.asarray(fixed[name]), data[name][1])))
     for leaf in jax.tree.leaves(x):
         inputs.append(Traced(cells.pinned(jnp.shape(leaf))))
     used = _used(program, sorted(shapes))
     for value in read(cells, program, inputs):
         for block in blocks_of(cells, value):
             cells.pin(block.cells)
-    symmetry, notes = product_of(cells, {name: shapes[name] for name in used})
+    choice = choose(cells, {name: shapes[name] for name in used})
     unused = [f"parameter {name!r} is not used" for name in shapes if name not in used]
-    return symmetry, (*notes, *unused)
+    return choice._replace(notes=(*choice.notes, *unused))
 
 
 def _used(program, names: list) -> list:
@@ -226,7 +234,7 @@ def _verify(found: Found, x) -> None:
         return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float64) for leaf in leaves])
 
     run = compiled(outputs, weights, x)
-    verify(found.symmetry, lambda named: run(named, x), weights)
+    verify(found.nested, lambda named: run(named, x), weights)
 
 
 def _in_double(leaf) -> np.ndarray:

@@ -6,6 +6,7 @@ which cells its axes carry. Rules are in `elementwise`, `moving`, `products` and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from symvi.tracing.cells import Cells
 LARGEST = 20_000_000  # entries of a constant that is computed
 OPAQUE = "symvi_opaque"  # the name of a compiled function of which nothing is read
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where a primitive that calls keeps its program
-SCOPE = "node "  # how the name of a scope begins that stands for an operation of another library
+# A scope that stands for an operation of another library: its node, what was called, the layer.
+SCOPE = re.compile(r"([^/|()]*)\|([^/|()]*)\|([^/|()]*)")
 CALLS = (
     "jit",
     "pjit",
@@ -86,7 +88,7 @@ def _step(cells: Cells, equation, operands: list) -> list:
     if known and not name.startswith("custom_") and _is_small(equation):  # those are read first
         return _computed(equation, operands)
     outer = cells.where
-    cells.where = outer if outer.startswith(SCOPE) else _where(equation, outer)
+    cells.where = outer if outer.startswith("node ") else _where(equation, outer)
     if name in CALLS and equation.params.get("name") != OPAQUE:
         results = read(cells, _inner(equation), operands)
     elif name in LOOPS:
@@ -145,9 +147,10 @@ def _where(equation, outer: str) -> str:
 
     A program of JAX's own within the equation `outer` has no line; then that of `outer` counts.
     """
-    scope = str(equation.source_info.name_stack).rpartition("/")[2]
-    if scope.startswith(SCOPE):
-        return f"{scope}: "
+    scope = SCOPE.search(str(equation.source_info.name_stack))
+    if scope:
+        node, call, layer = scope.groups()
+        return f"node {node!r} ({call}{f' in layer {layer!r}' if layer else ''}): "
     line = _line(equation.source_info.traceback) or outer.removesuffix(": ").partition(" at ")[2]
     return f"{equation.primitive.name}{f' at {line}' if line else ''}: "
 

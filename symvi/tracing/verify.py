@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from symvi.checks import expected
-from symvi.symmetry import Symmetry
+from symvi.symmetry import Nested, Symmetry
 
 TOLERANCE = 1e-10  # relative, in float64
 ELEMENTS = 3
@@ -19,7 +19,7 @@ ELEMENTS = 3
 QUICK = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
 
 
-def verify(symmetry: Symmetry, outputs, weights: dict, seed: int = 0) -> None:
+def verify(symmetry: Symmetry | Nested, outputs, weights: dict, seed: int = 0) -> None:
     """ValueError unless ``outputs(g w) == outputs(w)`` to 1e-10 for three random g.
 
     `outputs` takes a flat dict of NumPy arrays and returns one; the change is relative to the
@@ -39,12 +39,12 @@ def verify(symmetry: Symmetry, outputs, weights: dict, seed: int = 0) -> None:
             raise expected("verify", wanted, f"a relative change of {change:.3g}", remedy)
 
 
-def moved(symmetry: Symmetry, weights: dict, rng) -> dict:
+def moved(symmetry: Symmetry | Nested, weights: dict, rng) -> dict:
     """The weights after a random element, in NumPy."""
-    out = dict(weights)
+    out, signed = dict(weights), getattr(symmetry, "signed", False)
     for group in symmetry.groups:
         order = rng.permutation(group.size)
-        signs = rng.choice([-1.0, 1.0], group.size) if symmetry.signed else np.ones(group.size)
+        signs = rng.choice([-1.0, 1.0], group.size) if signed else np.ones(group.size)
         for axis in group.entries:
             value = np.moveaxis(out[axis.param], axis.axis, 0)
             places = axis.indices(group.size)

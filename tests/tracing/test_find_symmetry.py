@@ -256,8 +256,10 @@ def test_the_group_and_the_exact_one(name, monkeypatch):
     found = symvi.find_symmetry(apply, weights(shapes), normal(*size))
     assert found.symmetry.log_order == pytest.approx(log_order, abs=1e-9), found.notes
     assert log_automorphisms(kept[0]) == pytest.approx(exact, abs=1e-9)
-    change = found.symmetry.verify(found.apply, weights(shapes), normal(*size), num=20)
+    change = found.nested.verify(found.apply, weights(shapes), normal(*size), num=20)
     assert change < 1e-12
+    if name != "features and their mirror image":
+        assert found.nested.log_order == pytest.approx(exact, abs=1e-9)
     if exact > log_order:
         assert found.notes
 
@@ -280,8 +282,10 @@ def test_blocks_that_can_be_exchanged_whole_are_found_and_noted():
     sizes = sorted(len(one.roots) for one in Family(labelled(apply, shapes, size), roots).alike())
     assert sizes == [4] * 9 + [16]
     found = symvi.find_symmetry(apply, weights(shapes), normal(*size))
-    (note,) = found.notes
-    assert note.startswith("4 blocks of 'qkv' can be exchanged whole too, 3.178 nats")
+    assert found.notes == (
+        "4 blocks of 'qkv' can be exchanged whole too, 3.178 nats that only the nested group holds",
+    )
+    assert [len(family) for family in found.nested.families["qkv blocks"]] == [4, 4]
 
 
 def test_any_tree_of_arrays():
