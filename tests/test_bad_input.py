@@ -1865,6 +1865,57 @@ def linear(**options):
     return nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1))
 
 
+def program(w, x):
+    return jnp.tanh(x @ w["W1"]) @ w["W2"]
+
+
+each(
+    "find_symmetry(apply)",
+    lambda v: symvi.find_symmetry(v, W, X),
+    (None, "net", 3, NET),
+    "apply",
+    r"a function \(params, x\)",
+)
+each(
+    "find_symmetry(params)",
+    lambda v: symvi.find_symmetry(program, v, X),
+    (None, {}, "weights", {"W1": np.ones((1, 3), int)}, {"W1": object()}),
+    "params",
+    "floating numbers|an array of numbers|numbers",
+)
+each(
+    "find_symmetry(x)",
+    lambda v: symvi.find_symmetry(program, W, v),
+    (None, np.ones((2, 5)), "rows"),
+    "apply",
+    "a function that JAX can trace",
+)
+bad(
+    "find_symmetry(control flow)",
+    lambda: symvi.find_symmetry(lambda w, x: x @ w["W1"] if x.sum() > 0 else x, W, X),
+    "apply",
+    "a function that JAX can trace",
+    "JAX operations",
+)
+good(
+    "find_symmetry",
+    lambda: symvi.find_symmetry(program, W, X),
+    lambda found: [g.size for g in found.symmetry.groups] == [3],
+)
+each(
+    "Found.unflatten",
+    lambda v: symvi.find_symmetry(program, W, X).unflatten(v),
+    (None, {}, {**W, "W1": np.ones((2, 3))}),
+    "params",
+    "a dict of named arrays|shape",
+)
+each(
+    "Found.flatten",
+    lambda v: symvi.find_symmetry(program, W, X).flatten(v),
+    (None, {}, [1.0]),
+    "params",
+    "the structure",
+)
 each(
     "from_torch(module)",
     lambda v: symvi.from_torch(v, X),
@@ -1882,9 +1933,15 @@ bad(
 each(
     "from_torch(example)",
     lambda v: symvi.from_torch(linear(), v),
-    (X[:0], np.ones(3), np.ones((3, 1), int)),
+    (X[:0], np.ones(3), np.ones((3, 1), complex)),
     "example_input",
-    "floating numbers of shape",
+    "numbers of shape",
+)
+bad(
+    "from_torch(whole numbers)",
+    lambda: symvi.from_torch(linear(), np.ones((3, 1), int)),
+    "example_input",
+    "a batch that the module accepts",
 )
 each(
     "from_torch(statistics)",

@@ -426,8 +426,9 @@ def upsample_bilinear2d(x, output_size, align_corners, scale_factors=None):
 def standard(x, axes, eps):
     """`x` less its mean, over its standard deviation, with mean and 1 / deviation."""
     mean = x.mean(axes, keepdims=True)
-    scale = lax.rsqrt(x.var(axes, keepdims=True) + eps)
-    return (x - mean) * scale, mean, scale
+    centred = x - mean
+    scale = lax.rsqrt((centred * centred).mean(axes, keepdims=True) + eps)
+    return centred * scale, mean, scale
 
 
 def affine(x, weight, bias):
@@ -561,7 +562,10 @@ def median(x, dim, keepdim=False):
 @operation()
 def var(x, dim=None, unbiased=True, keepdim=False, *, correction=None):
     correction = int(unbiased) if correction is None else correction
-    return jnp.var(x, axes_of(dim), ddof=correction, keepdims=keepdim)
+    axes = axes_of(dim)
+    centred = x - x.mean(axes, keepdims=True)
+    total = (centred * centred).sum(axes, keepdims=keepdim)
+    return total / max(x.size // total.size - correction, 0)
 
 
 @operation()
@@ -757,19 +761,28 @@ def unfold(x, dimension, size, step):
 
 @operation("index", "_unsafe_index")
 def index(x, indices):
-    return jnp.asarray(x)[places(indices)]
+    return jnp.asarray(x)[places(x, indices)]
 
 
-def places(indices) -> tuple:
-    """PyTorch's indices, None for a whole axis, as NumPy's."""
-    for i in indices:
+def places(x, indices) -> tuple:
+    """PyTorch's indices of `x`, None for a whole axis, as NumPy's.
+
+    Known ones are made unsigned: JAX then leaves out the steps that would wrap negative ones.
+    """
+    out = []
+    for i, n in zip(indices, x.shape, strict=False):
+        if i is None:
+            out.append(slice(None))
+            continue
         expect(
-            i is None or i.dtype != bool,
+            i.dtype != bool,
             "indices that are whole numbers",
             "a mask, whose result has no fixed shape",
             "use torch.where or masked_fill",
         )
-    return tuple(slice(None) if i is None else i for i in indices)
+        is_known = isinstance(i, np.ndarray)
+        out.append(np.where(i < 0, i + n, i).astype(np.uint32) if is_known else i)
+    return tuple(out)
 
 
 @operation("index_put", "_unsafe_index_put")
@@ -779,7 +792,7 @@ def index_put(x, indices, values, accumulate=False):
         mask = masks[0].reshape(masks[0].shape + (1,) * (x.ndim - masks[0].ndim))
         new = values.reshape(()).astype(x.dtype)
         return jnp.where(mask, x + new if accumulate else new, x)
-    at = jnp.asarray(x).at[places(indices)]
+    at = jnp.asarray(x).at[places(x, indices)]
     return at.add(values) if accumulate else at.set(values)
 
 

@@ -7,6 +7,7 @@ read from JAX's program as for any other function, and verified.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -70,14 +71,13 @@ def from_torch(
     weights = made.weights | {name: made.data[name] for name in travelling}
     data = {name: value for name, value in made.data.items() if name not in travelling}
     values = {name: weights[name] for name in sorted(weights)}
-    found = _found(made, values, data) if symmetry is None else Choice(symmetry, symmetry, ())
     net = TorchNetwork(
         {name: value.shape for name, value in values.items()},
-        found.product,
-        found.whole,
+        symmetry,
+        symmetry,
         made.input_shape,
         made.output_shape,
-        found.notes,
+        (),
         travelling,
         made,
         values,
@@ -85,21 +85,23 @@ def from_torch(
         _scales(torch, module, travelling),
         copy.deepcopy(module).cpu().eval(),
     )
+    if symmetry is None:
+        found = _found(net)
+        net = replace(net, symmetry=found.product, nested=found.whole, notes=found.notes)
     random = [name for name in made.buffers if name in data] if symmetry is None else []
-    _verify(torch, net, example_input, random)
+    _verify(torch, net, torch.as_tensor(example_input), random)
     return net
 
 
-def _found(made: Exported, values: dict, data: dict) -> Choice:
+def _found(net: TorchNetwork) -> Choice:
     """The symmetry by its labels, in float64."""
+    made, named = net._made, {}
+    for name, value in net._data.items():
+        kind = "buffer" if name in made.buffers else "fixed tensor"
+        named[name] = (value, f"{kind} {name!r}")
     with jax.enable_x64(True):
         x = jax.ShapeDtypeStruct((1, *made.input_shape), made.dtype)
-        shapes = {name: value.shape for name, value in values.items()}
-        named = {}
-        for name, value in data.items():
-            kind = "buffer" if name in made.buffers else "fixed tensor"
-            named[name] = (value, f"{kind} {name!r}")
-        return label(made.run, shapes, x, named)
+        return label(net._run, net.shapes, x, named)
 
 
 def _statistics(made: Exported) -> tuple:
@@ -132,7 +134,7 @@ def _verify(torch, net: TorchNetwork, example, random: list) -> None:
     weights = {name: np.asarray(value) for name, value in net._from_noise(weights, np).items()}
     wanted = _module_outputs(torch, net, weights | {n: data[n] for n in random}, x)
     with jax.enable_x64(True):
-        run = checking.compiled(net._made.run, weights, data, x[:1])
+        run = checking.compiled(net._run, weights, data, x[:1])
         ours = np.concatenate([run(weights, data, row[None]) for row in x])
         size = max(1.0, np.abs(wanted).max())
         change = float(np.abs(ours - wanted).max() / size)
@@ -147,8 +149,8 @@ def _random_inputs(rng, net: TorchNetwork, example) -> np.ndarray:
     shape = (ROWS, *net.input_shape)
     if net._made.dtype.kind == "f":
         return rng.normal(size=shape)
-    example = np.array(example)
-    return rng.integers(example.min(), example.max() + 1, size=shape).astype(net._made.dtype)
+    most = int(example.max()) + 1
+    return rng.integers(int(example.min()), most, size=shape).astype(net._made.dtype)
 
 
 def _random_buffer(rng, value: np.ndarray) -> np.ndarray:

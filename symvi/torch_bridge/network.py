@@ -110,7 +110,16 @@ class TorchNetwork:
         data = {}
         for name, value in self._data.items():
             data[name] = jnp.asarray(value, float if value.dtype.kind == "f" else None)
-        return self._made.apply(params, data, x)
+        return self._made.apply(*self._parted(params, data), x)
+
+    def _run(self, params: dict, data: dict, row) -> jax.Array:
+        """The output for one datum, with its axis of data."""
+        return self._made.run(*self._parted(params, data), row)
+
+    def _parted(self, params: dict, data: dict) -> tuple:
+        """Parameters and data as the module has them: statistics that travel are its data."""
+        moved = {name: params[name] for name in self.travelling}
+        return {name: params[name] for name in self.shapes if name not in moved}, data | moved
 
     def to_torch(self, params: dict) -> dict:
         """One set of weights as a state_dict, buffers included, for ``module.load_state_dict``.

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import io
 import itertools
+import logging
 import operator
 import re
 import warnings
@@ -110,7 +112,7 @@ class Exported:
         """The output for one datum, (1, *output_shape), from `x` of shape (1, *input_shape)."""
         params = {name: _as_jax(value) for name, value in params.items()}
         data = {name: _as_jax(value) for name, value in data.items()}
-        env = {"": _as_jax(x)}
+        env = {"": jnp.asarray(x)}
         look = {"node": env, "weight": params, "data": data}
 
         def find(ref):
@@ -128,7 +130,7 @@ class Exported:
 
     def apply(self, params: dict, data: dict, x) -> jax.Array:
         """The outputs (N, *output_shape) for `x` of shape (N, *input_shape), row by row."""
-        return jax.vmap(lambda row: self.run(params, data, row[None])[0])(_as_jax(x))
+        return jax.vmap(lambda row: self.run(params, data, row[None])[0])(jnp.asarray(x))
 
 
 def exported(module, example, functions: dict | None = None) -> Exported:
@@ -176,7 +178,9 @@ def in_double(torch: ModuleType) -> Iterator[None]:
 
 
 def _as_jax(value):
-    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+    """JAX's array of numbers; whole ones of NumPy stay, as indices that are known."""
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return jnp.asarray(value) if is_float else value
 
 
 def _fill(value, find):
@@ -276,10 +280,18 @@ def _check_shape(made: Exported) -> None:
 
 
 class _Call(NamedTuple):
-    """One call of a function given by hand: its name, and JAX arrays to a list of arrays."""
+    """One call of a function given by hand.
+
+    Its name, the function of a list of arrays, and what it returns: shapes in their structure.
+    """
 
     name: str
     function: object
+    made: object
+
+
+class _ByHandError(ValueError):
+    """A function given by hand that cannot take its arguments."""
 
 
 _CALLS = {}  # those of exports under way, for the fake operator
@@ -293,10 +305,7 @@ def _opaque(torch):
     library.define("opaque(Tensor[] inputs, int call) -> Tensor[]")
 
     def outputs(inputs, call):
-        """Empty tensors, of the shapes that the JAX function returns."""
-        shapes = [jax.ShapeDtypeStruct(tuple(t.shape), _dtype(t.dtype)) for t in inputs]
-        with jax.enable_x64(True):
-            made = jax.eval_shape(_CALLS[call].function, shapes)
+        made = jax.tree.leaves(_CALLS[call].made)
         return [inputs[0].new_empty(m.shape, dtype=getattr(torch, m.dtype.name)) for m in made]
 
     torch.library.register_fake("symvi::opaque", outputs, lib=library)
@@ -316,35 +325,44 @@ def _calls_by_hand(torch, module, functions) -> Iterator[dict]:
     calls = {}
 
     def call(name, function, args, kwargs):
-        """A call of `function` in PyTorch's graph; everything but tensors is fixed."""
-        leaves, structure = jax.tree.flatten((args, kwargs))
-        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-        tensors = [leaves[i] for i in places]
-        fixed = [None if i in places else leaf for i, leaf in enumerate(leaves)]
-        shape = []
-
-        def flat(arrays):
-            filled = list(fixed)
-            for i, array in zip(places, arrays, strict=True):
-                filled[i] = array
-            args, kwargs = jax.tree.unflatten(structure, filled)
-            made, structure_out = jax.tree.flatten(function(*args, **kwargs))
-            shape[:] = [structure_out]
-            return made
-
+        tensors, made = _prepare(torch, name, function, args, kwargs)
         number = next(_COUNT)
-        _CALLS[number] = calls[number] = _Call(name, flat)
-        made = opaque(tensors, number)
-        return jax.tree.unflatten(shape[0], made)
+        _CALLS[number] = calls[number] = made
+        return jax.tree.unflatten(jax.tree.structure(made.made), opaque(tensors, number))
 
     _replace_layers(module, functions, call)
-    mode = _mode(torch, functions, call)
     try:
-        with mode:
+        with _mode(torch, functions, call):
             yield calls
     finally:
         for number in calls:
             del _CALLS[number]
+
+
+def _prepare(torch, name, function, args, kwargs) -> tuple:
+    """The tensors among the arguments of a call, and the call with all else fixed."""
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    tensors = [leaves[i] for i in places]
+    fixed = [None if i in places else leaf for i, leaf in enumerate(leaves)]
+
+    def flat(arrays):
+        filled = list(fixed)
+        for i, array in zip(places, arrays, strict=True):
+            filled[i] = array
+        args, kwargs = jax.tree.unflatten(structure, filled)
+        return function(*args, **kwargs)
+
+    try:
+        with jax.enable_x64(True):
+            shapes = [jax.ShapeDtypeStruct(tuple(t.shape), _dtype(t.dtype)) for t in tensors]
+            made = jax.eval_shape(flat, shapes)
+    except Exception as error:  # whatever a function of the user's does
+        wanted = "a JAX function that takes PyTorch's arguments"
+        remedy = "write its arguments as the module passes them, one datum at a time"
+        text = expected(f"functions: {name!r}", wanted, _first_line(error), remedy)
+        raise _ByHandError(str(text)) from error
+    return tensors, _Call(name, flat, made)
 
 
 def _replace_layers(module, functions, call) -> None:
@@ -365,9 +383,10 @@ def _mode(torch, functions, call):
     """A mode in which calls of `functions` are opaque."""
     known = {key: f for key, f in functions.items() if not isinstance(key, type)}
     for key in list(known):
-        if getattr(key, "__module__", None) in ("_operator", "operator"):  # @ as a method
-            method = getattr(torch.Tensor, f"__{key.__name__.strip('_')}__", None)
-            known[method] = known[key]
+        if getattr(key, "__module__", None) == "_operator":  # operator.matmul is a method here
+            name = key.__name__.strip("_")
+            for method in (f"__{name}__", name):
+                known[getattr(torch.Tensor, method, None)] = known[key]
 
     class ByHand(torch.overrides.TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -390,16 +409,15 @@ def _mode(torch, functions, call):
 def _program(torch, module, example):
     """``torch.export``'s program in core operations."""
     try:
-        with in_double(torch), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch's about itself
+        with in_double(torch), _quietly():
             program = torch.export.export(module, (example,), strict=False)
             program = program.run_decompositions()
-    except ValueError as error:
-        if "way round" in str(error):
-            raise
-        raise _untraced(error) from error
+    except _ByHandError:
+        raise
     except Exception as error:  # whatever the module does to a tensor that has no values yet
-        raise _untraced(error) from error
+        wanted = "a forward pass that torch.export can trace"
+        remedy = "avoid control flow that depends on data"
+        raise expected("module", wanted, _first_line(error), remedy) from error
     changed = sorted(program.graph_signature.buffers_to_mutate.values())
     if changed:
         remedy = "update them in training mode only (if self.training)"
@@ -407,10 +425,17 @@ def _program(torch, module, example):
     return program
 
 
-def _untraced(error) -> ValueError:
-    wanted = "a forward pass that torch.export can trace"
-    remedy = "avoid control flow that depends on data"
-    return expected("module", wanted, _first_line(error), remedy)
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without PyTorch's warnings about itself and its logs of what cannot be exported."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _dtype(dtype):
@@ -553,7 +578,7 @@ def _by_hand(call):
     """A function given by hand as one equation of a jaxpr."""
 
     def function(arrays):
-        return call.function(arrays)
+        return jax.tree.leaves(call.function(arrays))
 
     function.__name__ = function.__qualname__ = OPAQUE
     return jax.jit(function)

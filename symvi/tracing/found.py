@@ -11,7 +11,7 @@ import numpy as np
 
 from symvi.checks import as_numbers, described, expected, required_key
 from symvi.symmetry import Nested, Symmetry
-from symvi.tracing import loops, moving, products  # noqa: F401 (they hold rules)
+from symvi.tracing import indexing, loops, moving, products  # noqa: F401 (they hold rules)
 from symvi.tracing.cells import Cells
 from symvi.tracing.choice import Choice, choose
 from symvi.tracing.reading import Traced, blocks_of, read

@@ -14,6 +14,7 @@ groups are nested: features within a head, and whole heads.
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -101,10 +102,52 @@ def colours(cells: Cells, roots: np.ndarray) -> np.ndarray:
     return found
 
 
+def without_grids(cells: Cells, roots: np.ndarray) -> tuple:
+    """The cells and units without joined cells that ask nothing: one for each tuple of parents.
+
+    Where nothing else is known of such cells, whatever moves their parents moves them accordingly.
+    """
+    lowers: dict[bytes, list] = {}
+    for lower, upper in cells.parents:
+        lowers.setdefault(lower.tobytes(), [lower]).append(upper)
+    slots = [axis for axes in cells.slots.values() for axis in axes]
+    uppers = [upper for _, upper in cells.parents]
+    columns = [column for tie in cells.ties for column in tie]
+    needed = np.zeros(cells.count, bool)
+    for used in (*slots, *uppers, *columns, *cells.marks):
+        needed[used] = True
+    relations = np.zeros(cells.count, np.int64)
+    for lower, *_ in lowers.values():
+        relations[lower] += 1
+    needed |= (relations > 1) | (roots == 0)
+    grids = {
+        key for key, (lower, *above) in lowers.items() if not needed[lower].any() and _full(above)
+    }
+    left, roots = copy.copy(cells), roots.copy()
+    left.parents = [pair for pair in cells.parents if pair[0].tobytes() not in grids]
+    sets = [np.unique(upper) for key in grids for upper in lowers[key][1:]]
+    left.marks = [*cells.marks, *sets]
+    for key in grids:
+        roots[lowers[key][0]] = 0
+    return left, roots
+
+
+def _full(above: list) -> bool:
+    """Whether each tuple of parents stands once."""
+    code, size = np.zeros(len(above[0]), np.int64), 1
+    for upper in above:
+        kinds, place = np.unique(upper, return_inverse=True)
+        code, size = code * len(kinds) + place, size * len(kinds)
+        if size > len(code):
+            return False
+    return size == len(np.unique(code)) == len(code)
+
+
 class Family:
     """The units, what each is like, and who belongs to whom."""
 
     def __init__(self, cells: Cells, roots: np.ndarray):
+        cells, roots = without_grids(cells, roots)
         self.roots, self.colours = roots, colours(cells, roots)
         order = np.lexsort((self.colours, roots))
         order = order[roots[order] > 0]
@@ -114,8 +157,10 @@ class Family:
         same = (np.diff(roots[order]) == 0) & (np.diff(self.colours[order]) == 0)
         self.unclear = np.zeros(cells.count, bool)  # two cells of a unit have one colour
         self.unclear[roots[order][1:][same]] = True
-        self.num_unclear = 0  # units that may move in ways that no exchange of two is
         self._describe(cells)
+        self._order_children()
+        self._found = self._exchangeable()
+        self.num_unclear = self._not_reached()
 
     def _describe(self, cells: Cells) -> None:
         """`whole`: colours and parents by name, and children by what they are like to the unit.
@@ -168,22 +213,22 @@ class Family:
 
     def alike(self) -> list:
         """All sets of at least two exchangeable units, in the order of their first cells."""
-        self._order_children()
+        return self._found
+
+    def _exchangeable(self) -> list:
         clear = np.array([u for u in self.members if not self.unclear[u]], np.int64)
         kinds, index = np.unique(self.whole[clear], return_inverse=True)
         order = np.argsort(index, kind="stable")
         sets = np.split(clear[order], np.cumsum(np.bincount(index, minlength=len(kinds)))[:-1])
         found = [self._set(np.sort(one)) for one in sets if len(one) > 1]
-        found = sorted((one for one in found if one is not None), key=lambda one: one.roots[0])
-        self.num_unclear = self._not_reached(found)
-        return found
+        return sorted((one for one in found if one is not None), key=lambda one: one.roots[0])
 
-    def _not_reached(self, found: list) -> int:
+    def _not_reached(self) -> int:
         """How many units have the colours of others that no exchange takes them to.
 
         A permutation of more units at once may do so, as a rotation of those in a circle.
         """
-        pairs = [(one.cells[:-1].ravel(), one.cells[1:].ravel()) for one in found]
+        pairs = [(one.cells[:-1].ravel(), one.cells[1:].ravel()) for one in self._found]
         lower, upper = np.concatenate([np.zeros((2, 0), np.int64), *map(np.stack, pairs)], axis=1)
         graph = coo_matrix((np.ones(len(lower), np.int8), (lower, upper)), (len(self.roots),) * 2)
         _, orbit = connected_components(graph, directed=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from symvi.tracing.cells import MOST, Block, Cells
 from symvi.tracing.elementwise import close_up, pin_axes, renumbered, together
-from symvi.tracing.reading import pin_everything, rule
+from symvi.tracing.reading import rule
 
 
 @rule("transpose")
@@ -108,7 +108,7 @@ def _rejoined(cells: Cells, blocks: list, before: tuple, after: tuple) -> list:
 
 
 def cut(cells: Cells, blocks: list, axis: int, places: np.ndarray, size: int) -> list:
-    """The blocks of the entries `places` of an axis with `size` entries."""
+    """The blocks of the entries `places` of an axis with `size` entries, some several times."""
     found = []
     for block in blocks:
         if axis not in block.axes:
@@ -116,10 +116,10 @@ def cut(cells: Cells, blocks: list, axis: int, places: np.ndarray, size: int) ->
             continue
         at = block.axes.index(axis)
         taken = np.take(block.cells, places, axis=at)
-        if len(places) < size:
-            cells.mark(taken)
+        if len(np.unique(places)) < size:
+            cells.mark(np.unique(taken))
         if len(places) > 1:
-            found.append(Block(block.axes, taken))
+            found.append(Block(block.axes, _distinct(cells, taken)))
         elif taken.size > 1:
             rest = tuple(a for a in block.axes if a != axis)
             found.append(Block(rest, np.squeeze(taken, at)))
@@ -150,7 +150,11 @@ def split(cells: Cells, equation, blocks: list, shapes: list) -> list:
 
 @rule("concatenate")
 def concatenate(cells: Cells, equation, blocks: list, shapes: list) -> list:
-    axis = equation.params["dimension"]
+    return joined_along(cells, blocks, shapes, equation.params["dimension"])
+
+
+def joined_along(cells: Cells, blocks: list, shapes: list, axis: int) -> list:
+    """The blocks of values side by side along an axis."""
     full = [place for place, shape in enumerate(shapes) if shape[axis] > 0]
     if len(full) < 2:
         return blocks[full[0]] if full else []
@@ -217,66 +221,3 @@ def pad(cells: Cells, equation, blocks: list, shapes: list) -> list:
         padded[low : low + size + inner * max(size - 1, 0) : inner + 1] = own
         found = [b for b in found if axis not in b.axes] + [Block((axis,), padded)]
     return found
-
-
-@rule("gather")
-def gather(cells: Cells, equation, blocks: list, shapes: list) -> list:
-    """Rows of a table: axes that are indexed stay in place, the others keep their cells."""
-    settings = equation.params
-    numbers, sizes = settings["dimension_numbers"], settings["slice_sizes"]
-    table = shapes[0]
-    free = [
-        axis
-        for axis, size in enumerate(table)
-        if size == sizes[axis]
-        and axis not in numbers.operand_batching_dims
-        and axis not in numbers.collapsed_slice_dims
-    ]
-    indexed = [
-        axis for axis in range(len(table)) if axis not in (*free, *numbers.operand_batching_dims)
-    ]
-    rows = pin_axes(cells, blocks[0], indexed, "an index into an axis")
-    offsets = [
-        axis
-        for axis in range(len(table))
-        if axis not in numbers.collapsed_slice_dims and axis not in numbers.operand_batching_dims
-    ]
-    place = dict(zip(offsets, numbers.offset_dims, strict=True))
-    out = equation.outvars[0].aval.shape
-    others = [axis for axis in range(len(out)) if axis not in numbers.offset_dims]
-    together_with = zip(
-        numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
-    )
-    place |= {axis: others[its] for axis, its in together_with}
-    kept = [block for block in rows if set(block.axes) <= set(place)]
-    cut_offsets = [place[axis] for axis in offsets if axis not in free]
-    last = len(shapes[1]) - 1
-    indices = pin_axes(cells, blocks[1], [last], None)
-    indices = [block for block in indices if last not in block.axes]
-    kept = [block for block in kept if not set(block.axes) & set(indexed)]
-    picked = [renumbered(kept, place), renumbered(indices, dict(enumerate(others)))]
-    return together(cells, picked) + cells.pinned(out, cut_offsets)
-
-
-@rule("dynamic_slice")
-def dynamic_slice(cells: Cells, equation, blocks: list, shapes: list) -> list:
-    sizes = equation.params["slice_sizes"]
-    moved = [axis for axis, size in enumerate(sizes) if size != shapes[0][axis]]
-    rest = pin_axes(cells, blocks[0], moved, "a slice at a place that is computed")
-    kept = [block for block in rest if not set(block.axes) & set(moved)]
-    return kept + cells.pinned(sizes, moved)
-
-
-@rule("dynamic_update_slice")
-def dynamic_update_slice(cells: Cells, equation, blocks: list, shapes: list) -> list:
-    moved = [axis for axis, size in enumerate(shapes[1]) if size != shapes[0][axis]]
-    why = "a slice that is replaced"
-    whole = pin_axes(cells, blocks[0], moved, why)
-    part = pin_axes(cells, blocks[1], moved, why)
-    parts = [[b for b in operand if not set(b.axes) & set(moved)] for operand in (whole, part)]
-    return together(cells, parts) + cells.pinned(shapes[0], moved)
-
-
-@rule("scatter", "scatter-add", "scatter_add", "scatter_mul", "top_k")
-def not_analysed(cells: Cells, equation, blocks: list, shapes: list) -> list:
-    return pin_everything(cells, equation, blocks, shapes)

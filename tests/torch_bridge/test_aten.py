@@ -1,5 +1,8 @@
 """Modules of PyTorch in JAX by core ATen: the same outputs, operation by operation."""
 
+import operator
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from symvi.torch_bridge import aten
-from symvi.torch_bridge.torch_export import WAY_ROUND, exported, in_double, origin
+from symvi.torch_bridge.torch_export import OPAQUE, exported, in_double, origin
 
 TOLERANCE = 1e-10  # relative, in float64
 
@@ -530,3 +532,205 @@ def test_outputs_equal_the_modules(shape):
         error = np.abs(got[:, start:end] - want).max() / max(1.0, np.abs(want).max())
         assert error <= TOLERANCE, (case, error)
     assert end == got.shape[1] and made.output_shape == (end,)
+
+
+class Sort(nn.Module):
+    """A layer that cannot be exported: its control flow depends on data."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.arange(1.0, 5.0))
+
+    def forward(self, x):
+        return x.sort(-1).values * self.gain if x.sum() > -1e9 else x
+
+
+def by_hand(s, x):
+    values, _ = torch.max(s.sort(torch.trapz(s.a(x).unsqueeze(1) * ones(5, 1), dim=1)), 1, True)
+    return s.b(values.new_tensor([1.0, 2.0]) @ torch.stack([values, values.digamma()], 1))
+
+
+BY_HAND = {
+    Sort: lambda own, x: jnp.sort(x, -1) * own["gain"],
+    torch.trapz: lambda x, dim: jnp.trapezoid(x, axis=dim),
+    torch.max: lambda x, dim, keepdim: (x.max(dim, keepdims=keepdim), x.argmax(dim)),
+    "digamma": jax.scipy.special.digamma,
+    operator.matmul: lambda left, right: left @ right,
+}
+
+
+def equations(made):
+    x = jax.ShapeDtypeStruct((1, *made.input_shape), made.dtype)
+    return jax.make_jaxpr(made.run)(made.weights, made.data, x).eqns
+
+
+def test_functions_by_hand_are_one_equation_each():
+    module = random(Net(by_hand, a=nn.Linear(3, 4), sort=Sort(), b=nn.Linear(1, 2)).double())
+    x = inputs(LINE)
+    made = exported(module, x, BY_HAND)
+    assert_equal(outputs(made, x), wanted(module, x).numpy())
+    opaque = [e for e in equations(made) if e.params.get("name") == OPAQUE]
+    origins = [origin(e.source_info.name_stack) for e in opaque]
+    calls = [(o.call, o.layer) for o in origins]
+    assert calls == [("trapz", ""), ("Sort", "sort"), ("max", ""), ("digamma", ""), ("matmul", "")]
+    assert all(e.primitive.name in ("jit", "pjit") for e in opaque)
+
+
+def test_every_equation_says_where_it_comes_from():
+    layer = nn.TransformerEncoderLayer(4, 2, 5, batch_first=True)
+    made = exported(nn.Sequential(nn.Linear(4, 4), layer, nn.Flatten()), torch.zeros(2, 3, 4))
+    origins = [origin(e.source_info.name_stack) for e in equations(made)]
+    assert None not in origins
+    assert {"0", "1.self_attn", "1.linear1", "1.norm2", "2"} <= {o.layer for o in origins}
+    first_one = next(o for o in origins if o.call == "layer_norm")
+    assert str(first_one) == f"node '{first_one.node}' (layer_norm in layer '1.norm1')"
+    made_in_rows = jax.make_jaxpr(made.apply)(made.weights, made.data, jnp.zeros((2, 3, 4)))
+    found = {origin(e.source_info.name_stack) for e in made_in_rows.eqns}
+    assert set(origins) <= found
+    assert origin("") is None
+
+
+def test_weights_and_data_have_the_modules_names():
+    module = tied()
+    module.register_buffer("unused", ones(3))
+    module.register_buffer("scale", torch.arange(3.0))
+    module.append(Net(lambda s, x: x * s.m + torch.arange(3) + torch.zeros(3), {"m": ones(3)}))
+    made = exported(module, np.zeros((2, 3), np.float32))
+    assert set(made.weights) == {"0.weight", "0.bias", "2.bias"}
+    assert all(w.dtype == np.float64 for w in made.weights.values())
+    assert made.buffers == ("3.m",) and set(made.data) == {"3.m", "arange"}
+    assert (made.data["arange"] == np.arange(3)).all()
+    assert (made.input_shape, made.output_shape, made.dtype) == ((3,), (3,), np.float64)
+
+
+def test_the_module_is_left_as_it_is():
+    module = nn.Sequential(nn.Linear(3, 2), nn.Dropout(), Sort()).train()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    exported(module[:2], torch.zeros(2, 3))
+    assert module.training and module[0].weight.dtype == torch.float32
+    assert all((before[k] == v).all() for k, v in module.state_dict().items())
+    assert "forward" not in vars(module[2]) and torch.get_default_dtype() == torch.float32
+
+
+def test_float32():
+    with jax.enable_x64(False):
+        module = nn.Sequential(nn.Conv1d(4, 2, 3), nn.AvgPool1d(2, ceil_mode=True), nn.GELU())
+        x = inputs(SIGNAL).float()
+        made = exported(module, x)
+        out = outputs(made, x)
+        assert out.dtype == np.float32
+        np.testing.assert_allclose(out, module(x).detach(), atol=1e-5)
+
+
+def test_known_indices_are_read_off():
+    """No arithmetic on indices is left in the jaxpr."""
+    module = Net(lambda s, x: s.a(x)[:, [-1, 0]], a=nn.Linear(3, 4))
+    made = exported(module, torch.zeros(1, 3))
+    jaxpr = jax.make_jaxpr(lambda p, x: made.run(p, made.data, x))(made.weights, np.zeros((1, 3)))
+    names = {e.primitive.name for e in jaxpr.eqns}
+    assert "gather" in names and not names & {"lt", "select_n"}
+
+
+def counting(s, x):
+    s.n += 1
+    return s.a(x)
+
+
+def lin(*sizes):
+    return nn.Linear(*sizes)
+
+
+def hooked():
+    module = nn.Linear(2, 2)
+    module.lock = threading.Lock()
+    return module
+
+
+X = torch.zeros(2, 2)
+BAD = {
+    "a function": (lambda: exported(lambda x: x, X), "expected a torch.nn.Module, got function"),
+    "a class": (lambda: exported(nn.Linear, X), "expected a torch.nn.Module, got type; pass an"),
+    "two dtypes": (
+        lambda: exported(nn.Sequential(lin(2, 3).double(), lin(3, 1)), X),
+        r"one floating dtype, got torch.float32, torch.float64; convert them with module.float\(\)",
+    ),
+    "no parameters": (lambda: exported(nn.ReLU(), X), "one floating dtype, got no parameters"),
+    "an example of another size": (
+        lambda: exported(lin(2, 1), torch.zeros(2, 3)),
+        r"example_input: expected a batch that the module accepts, got shape \(2, 3\) \(Runtime",
+    ),
+    "an example without rows": (
+        lambda: exported(lin(2, 1), torch.zeros(2)),
+        r"example_input: expected numbers of shape \(N, ...\), N >= 1, got torch.float32 of shape",
+    ),
+    "a copy that fails": (
+        lambda: exported(hooked(), X),
+        "module: expected one that can be copied .*got TypeError: cannot pickle .*remove hooks",
+    ),
+    "control flow": (
+        lambda: exported(Net(lambda s, x: s.a(x) if x.sum() > 0 else x, a=lin(2, 2)), X),
+        "module: expected a forward pass that torch.export can trace, got .*; avoid control flow",
+    ),
+    "an operation": (
+        lambda: exported(nn.Sequential(lin(2, 2), Net(lambda s, x: torch.fft.rfft(x).real)), X),
+        r"module: node '_fft_r2c' \(\w+ in layer '1'\): expected a supported operation, "
+        r"got aten._fft_r2c; .*way round: pass functions=",
+    ),
+    "a setting": (
+        lambda: exported(
+            Net(lambda s, x: F.max_pool1d(s.a(x), 2, return_indices=True)[1], a=lin(2, 2)), X
+        ),
+        r"module: node .*max_pool1d.*: expected only the values of a max-pool, got use of its "
+        "indices; leave return_indices=False",
+    ),
+    "random numbers": (
+        lambda: exported(Net(lambda s, x: F.dropout(s.a(x)), a=lin(2, 2)), X),
+        r"node .*dropout.*: expected .*eval mode, got .*; pass training=self.training",
+    ),
+    "noise": (
+        lambda: exported(Net(lambda s, x: s.a(x) + torch.randn(2), a=lin(2, 2)), X),
+        r"\(randn\): expected a forward pass without random numbers in eval mode, got aten.randn",
+    ),
+    "two inputs": (
+        lambda: exported(nn.Bilinear(2, 2, 1), X),
+        r"module: expected one input, got \['input1', 'input2'\]; wrap it in a module",
+    ),
+    "two outputs": (
+        lambda: exported(Net(lambda s, x: (s.a(x), x), a=lin(2, 2)), X),
+        "expected one output tensor that depends on the input, got tuple; return one tensor",
+    ),
+    "an output of weights": (
+        lambda: exported(Net(lambda s, x: s.w, w=ones(1, 2)), X),
+        "expected one output tensor that depends on the input, got one that does not",
+    ),
+    "no rows": (
+        lambda: exported(Net(lambda s, x: s.a(x).squeeze(), a=lin(2, 1)), X),
+        r"expected one output tensor of shape \(N, ...\), got shape \(\) for N = 1; .*squeeze only",
+    ),
+    "a number of rows": (
+        lambda: exported(Net(lambda s, x: s.a(x).view(2, 4), a=lin(2, 4)), X),
+        "module: expected any number of rows, got RuntimeError: .* for one; use x.shape",
+    ),
+    "statistics of the batch": (
+        lambda: exported(nn.BatchNorm1d(2, track_running_stats=False), X),
+        "module: expected any number of rows, got ValueError: Expected more than 1 value",
+    ),
+    "a buffer that changes": (
+        lambda: exported(Net(counting, {"n": torch.zeros(1)}, a=lin(2, 1)), X),
+        r"module: expected buffers that stay as they are in eval mode, got \['n'\]; update them",
+    ),
+    "a function by hand that fails": (
+        lambda: exported(
+            Net(lambda s, x: torch.digamma(s.a(x)), a=lin(2, 1)), X, {torch.digamma: lambda: 1}
+        ),
+        "functions: 'digamma': expected a JAX function that takes PyTorch's arguments, got TypeErr",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name, capfd):
+    call, match = BAD[name]
+    with pytest.raises(ValueError, match=match):
+        call()
+    assert capfd.readouterr() == ("", "")  # PyTorch prints graphs

@@ -86,6 +86,9 @@ ACTIVATIONS = {
     "largest": lambda h: h.max(-1, keepdims=True) - h,
     "rest of the first": lambda h: h - h[:, :1],
     "first set to zero": lambda h: h.at[:, 0].set(0.0),
+    "first doubled": lambda h: h.at[:, :1].add(h[:, :1]),
+    "last first": lambda h: h[:, np.array([*range(1, h.shape[1]), 0])],
+    "fast and slow": lambda h: LAX.dynamic_update_slice(jnp.sin(h), h[:, 1:], (0, 0)),
     "mean over rows": lambda h: jnp.broadcast_to(h.mean(0), h.shape),
     "norm": lambda h: (h - h.mean(-1, keepdims=True)) / jnp.sqrt(h.var(-1, keepdims=True) + 0.1),
     "gate": lambda h: h * (h.sum(-1, keepdims=True) > 0),
@@ -112,9 +115,7 @@ def concat(net):
     two = net.earlier()
     total = net.widths[one] + net.widths[two]
     if total <= WIDEST:
-        net.add(
-            f"concat {one} {two}", total, lambda p, v: jnp.concatenate([v[one], v[two]], -1)
-        )
+        net.add(f"concat {one} {two}", total, lambda p, v: jnp.concatenate([v[one], v[two]], -1))
 
 
 def part(net):
@@ -125,9 +126,7 @@ def part(net):
     step = net.number(1, 2)
     kept = len(range(start, stop, step))
     if kept > 1:
-        net.add(
-            f"part {start}:{stop}:{step} of {at}", kept, lambda p, v: v[at][:, start:stop:step]
-        )
+        net.add(f"part {start}:{stop}:{step} of {at}", kept, lambda p, v: v[at][:, start:stop:step])
 
 
 def chosen(net):
@@ -179,37 +178,38 @@ def blocks(net):
     if not ways:
         return
     b, f = net.one_of(ways)
-    w = {
-        "places": net.weight(f, f),
-        "blocks": net.weight(b, b),
-        "block": net.weight(b),
-        "both": net.weight(b, f),
-    }
     kinds = {
-        "norm": lambda p, h: h / jnp.sqrt((h**2).sum(-1, keepdims=True) + 0.1),
-        "softmax": lambda p, h: jax.nn.softmax(h, 1),
-        "most of each": lambda p, h: jnp.broadcast_to(h.max(-1, keepdims=True), h.shape),
-        "most of all": lambda p, h: jnp.broadcast_to(h.max(1, keepdims=True), h.shape),
-        "turned": lambda p, h: h.transpose(0, 2, 1),
-        "mixed places": lambda p, h: h @ p[w["places"]],
-        "mixed blocks": lambda p, h: jnp.einsum("nbf,bc->ncf", h, p[w["blocks"]]),
-        "scaled blocks": lambda p, h: h * p[w["block"]][:, None],
-        "scaled entries": lambda p, h: h + p[w["both"]],
-        "flipped places": lambda p, h: h + h[:, :, ::-1],
-        "first of each": lambda p, h: h * h[:, :, :1],
-        "less the first": lambda p, h: h - h[:, :1],
-        "attention": lambda p, h: jnp.einsum(
+        "norm": lambda p, h, w: h / jnp.sqrt((h**2).sum(-1, keepdims=True) + 0.1),
+        "softmax": lambda p, h, w: jax.nn.softmax(h, 1),
+        "most of each": lambda p, h, w: jnp.broadcast_to(h.max(-1, keepdims=True), h.shape),
+        "most of all": lambda p, h, w: jnp.broadcast_to(h.max(1, keepdims=True), h.shape),
+        "turned": lambda p, h, w: h.transpose(0, 2, 1),
+        "mixed places": lambda p, h, w: h @ p[w],
+        "mixed blocks": lambda p, h, w: jnp.einsum("nbf,bc->ncf", h, p[w]),
+        "scaled blocks": lambda p, h, w: h * p[w][:, None],
+        "scaled entries": lambda p, h, w: h + p[w],
+        "flipped places": lambda p, h, w: h + h[:, :, ::-1],
+        "first of each": lambda p, h, w: h * h[:, :, :1],
+        "less the first": lambda p, h, w: h - h[:, :1],
+        "attention": lambda p, h, w: jnp.einsum(
             "bts,sbf->tbf", jax.nn.softmax(jnp.einsum("tbf,sbf->bts", h, h), -1), h
         ),
-        "shifted attention": lambda p, h: jnp.einsum(
+        "shifted attention": lambda p, h, w: jnp.einsum(
             "bts,sbf->tbf", jax.nn.sigmoid(jnp.einsum("tbf,sbf->bts", h, h[:, ::-1])), h
         ),
     }
     word = net.one_of(kinds)
+    shapes = {
+        "mixed places": (f, f),
+        "mixed blocks": (b, b),
+        "scaled blocks": (b,),
+        "scaled entries": (b, f),
+    }
+    w = net.weight(*shapes[word]) if word in shapes else None
     net.add(
         f"{word} ({b}, {f}) {w} of {at}",
         width,
-        lambda p, v: kinds[word](p, v[at].reshape(ROWS, b, f)).reshape(ROWS, width),
+        lambda p, v: kinds[word](p, v[at].reshape(ROWS, b, f), w).reshape(ROWS, width),
     )
 
 
@@ -285,13 +285,14 @@ def examined(net) -> tuple:
         found = symvi.find_symmetry(net.apply, params, x)
     finally:
         finding.Cells = made
-    params = {name: rng.normal(size=shape) for name, shape in found.shapes.items()}
+    params = {name: jnp.array(rng.normal(size=shape)) for name, shape in found.shapes.items()}
     if found.symmetry.groups:
         change = found.symmetry.verify(
             found.apply, params, rng.normal(size=x.shape), num=20, key=jax.random.key(11)
         )
         assert change < 1e-10
-    return found.symmetry.log_order, log_automorphisms(kept[0]), found.notes
+    notes = [note for note in found.notes if not note.endswith("is not used")]
+    return found.symmetry.log_order, log_automorphisms(kept[0]), notes
 
 
 @settings(

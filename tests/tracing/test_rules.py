@@ -16,7 +16,7 @@ def normal(*shape):
 
 def sizes(apply, shapes, size=(3, 3)):
     """The sizes of the groups found, each verified with elements of its own."""
-    params = {name: normal(*shape) for name, shape in shapes.items()}
+    params = {name: jnp.array(normal(*shape)) for name, shape in shapes.items()}
     found = symvi.find_symmetry(apply, params, normal(*size))
     change = found.symmetry.verify(found.apply, params, normal(*size), num=20)
     assert change < 1e-12
@@ -59,16 +59,15 @@ def batched_rows(p, x):
 
 def batch_groups(p, x):
     """Output channels of either half read another half of the batch."""
-    return LAX.conv_general_dilated(
-        x[:, None], p["w"], (1,), "SAME", batch_group_count=2
-    ).sum(2) @ p["o"]
+    return (
+        LAX.conv_general_dilated(x[:, None], p["w"], (1,), "SAME", batch_group_count=2).sum(2)
+        @ p["o"]
+    )
 
 
 def dilated(p, x):
     h = jnp.broadcast_to((x @ p["w"])[..., None], (3, 4, 2)).reshape(3, 8)
-    window = LAX.reduce_window(
-        h, 0.0, LAX.add, (1, 1), (1, 1), "VALID", base_dilation=(1, 2)
-    )
+    window = LAX.reduce_window(h, 0.0, LAX.add, (1, 1), (1, 1), "VALID", base_dilation=(1, 2))
     return window @ p["o"]
 
 
@@ -99,9 +98,10 @@ CASES = {
         [4],
     ),
     "a column that is sorted by others": (
-        lambda p, x: LAX.sort(
-            (x @ p["w"], jnp.broadcast_to(x[:, :1], (3, 4))), dimension=0, num_keys=1
-        )[1] @ p["o"],
+        lambda p, x: (
+            LAX.sort((x @ p["w"], jnp.broadcast_to(x[:, :1], (3, 4))), dimension=0, num_keys=1)[1]
+            @ p["o"]
+        ),
         SHAPES,
         [4],
     ),
@@ -120,6 +120,104 @@ CASES = {
         lambda p, x: jnp.tanh(x @ p["w"]) * jax.nn.relu(jnp.ones(4) * 2) @ p["o"],
         SHAPES,
         [4],
+    ),
+    "entries at places": (
+        lambda p, x: (x @ p["w"])[:, np.array([0, 3, 4])] @ p["o"],
+        {"w": (3, 6), "o": (3, 2)},
+        [3, 3],  # of those that are taken and of those that are not
+    ),
+    "entries at places, one twice": (
+        lambda p, x: (x @ p["w"])[:, np.array([0, 1, 1])] @ p["o"],
+        {"w": (3, 4), "o": (3, 2)},
+        [2],  # those that are not taken
+    ),
+    "each entry twice": (
+        lambda p, x: (x @ p["w"])[:, np.array([2, 0, 1, 0, 1, 2])] @ p["o"],
+        {"w": (3, 3), "o": (6, 2)},
+        [3],
+    ),
+    "the diagonal": (
+        lambda p, x: (p["w"] @ p["w"].T)[np.arange(4), np.arange(4)] * (x @ p["v"]) @ p["o"],
+        {"w": (4, 3), "v": (3, 4), "o": (4, 2)},
+        [3],
+    ),
+    "places outside": (
+        lambda p, x: (
+            (x @ p["w"]).at[:, np.array([0, 1, 9])].get(mode="fill", fill_value=2) @ p["o"]
+        ),
+        {"w": (3, 5), "o": (3, 2)},
+        [],
+    ),
+    "a row of a table": (
+        lambda p, x: x @ p["w"] + p["table"][2] @ p["o"],
+        {"w": (3, 2), "table": (5, 4), "o": (4, 2)},
+        [4, 4],  # features of the row, rows that are not read
+    ),
+    "a row at a place found last": (
+        lambda p, x: LAX.dynamic_slice(jnp.tanh(x @ p["w"]), (0, 1), (3, 3)) @ p["o"],
+        {"w": (3, 6), "o": (3, 2)},
+        [3, 3],
+    ),
+    "entries replaced": (
+        lambda p, x: (x @ p["w"]).at[:, 2:5].set(x @ p["v"]) @ p["o"],
+        {"w": (3, 6), "v": (3, 3), "o": (6, 2)},
+        [3, 3, 3],
+    ),
+    "entries replaced out of order": (
+        lambda p, x: (x @ p["w"]).at[:, np.array([4, 1])].set(x @ p["v"]) @ p["o"],
+        {"w": (3, 6), "v": (3, 2), "o": (6, 2)},
+        [2, 2, 4],
+    ),
+    "entries added to": (
+        lambda p, x: jnp.tanh(x @ p["w"]).at[:, :2].add(x @ p["v"]) @ p["o"],
+        {"w": (3, 5), "v": (3, 2), "o": (5, 2)},
+        [2, 3],
+    ),
+    "rows replaced": (
+        lambda p, x: jnp.zeros((5, 4)).at[1:4].set(x @ p["w"]) @ p["o"],
+        {"w": (3, 4), "o": (4, 2)},
+        [4],
+    ),
+    "a part replaced": (
+        lambda p, x: LAX.dynamic_update_slice(x @ p["w"], x @ p["v"], (0, 1)) @ p["o"],
+        {"w": (3, 6), "v": (3, 3), "o": (6, 2)},
+        [3, 3, 3],
+    ),
+    "a corner replaced": (
+        lambda p, x: (x @ p["w"]).at[:2, :2].set(1.0) @ p["o"],
+        {"w": (3, 4), "o": (4, 2)},
+        [],
+    ),
+    "a flat norm of a square weight": (
+        lambda p, x: (
+            jnp.tanh(x @ p["w"] @ (p["v"] / jnp.linalg.norm(p["v"].reshape(-1))))
+            @ p["v"].T
+            @ p["o"]
+        ),
+        {"w": (3, 4), "v": (4, 4), "o": (4, 2)},
+        [4, 4],
+    ),
+    "a square weight made flat and used on both axes": (
+        lambda p, x: (
+            (
+                (h := x @ p["w"])
+                + h @ (p["v"].reshape(-1) / jnp.abs(p["v"]).sum()).reshape(4, 4).T
+                + h @ p["v"]
+            )
+            @ p["o"]
+        ),
+        {"w": (3, 4), "v": (4, 4), "o": (4, 2)},
+        [4],
+    ),
+    "a part of a flat weight": (
+        lambda p, x: x @ p["w"] @ p["o"] + (p["w"].reshape(-1)[3:9]).reshape(3, 2),
+        {"w": (3, 4), "o": (4, 2)},
+        [],
+    ),
+    "pairs of features": (
+        lambda p, x: ((h := x @ p["w"])[:, :, None] * jnp.tanh(h)[:, None]).reshape(3, -1) @ p["o"],
+        {"w": (3, 3), "o": (9, 2)},
+        [],
     ),
     "entries joined by none": (
         lambda p, x: jnp.concatenate([x @ p["w"], jnp.zeros((3, 0))], 1).reshape(3, 4) @ p["o"],
