@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symvi.torch_bridge.windows import convolution, largest
+
 
 class Traced(NamedTuple):
     """A tensor's labels: the cells of each axis, and whether it depends on the input."""
@@ -200,7 +202,7 @@ def conv(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, paddin
     else:
         pads = [(p, p) for p in tuple_of(0 if padding == "valid" else padding, k)]
     x, weight = (a.astype(jnp.result_type(x, weight)) for a in (x, weight))
-    out = jax.lax.conv_general_dilated(x, weight, tuple_of(stride, k), pads, rhs_dilation=dilation)
+    out = convolution(x, weight, tuple_of(stride, k), pads, dilation)
     return out if bias is None else out + bias.reshape(-1, *[1] * k)
 
 
@@ -257,19 +259,19 @@ def positions_rule(k, labels, shape, x, *args, **kwargs):
     )
 
 
-def _window(x, k, start, reducer, kernel_size, stride, padding, dilation=1):
-    size, lead = tuple_of(kernel_size, k), x.ndim - k
+def _windows(k, kernel_size, stride, padding, dilation=1) -> tuple:
+    """Sizes, strides, paddings and dilations of windows over the last k axes."""
+    size = tuple_of(kernel_size, k)
     step = size if stride is None or stride == () else tuple_of(stride, k)
-    pads = [(0, 0)] * lead + [(p, p) for p in tuple_of(padding, k)]
-    return jax.lax.reduce_window(
-        x,
-        start,
-        reducer,
-        (1,) * lead + size,
-        (1,) * lead + step,
-        pads,
-        window_dilation=(1,) * lead + tuple_of(dilation, k),
-    )
+    return size, step, [(p, p) for p in tuple_of(padding, k)], tuple_of(dilation, k)
+
+
+def _window_sum(x, k, kernel_size, stride, padding):
+    size, step, pads, _ = _windows(k, kernel_size, stride, padding)
+    lead = x.ndim - k
+    ones, nothing = (1,) * lead, [(0, 0)] * lead
+    whole = (ones + size, ones + step, nothing + pads)
+    return jax.lax.reduce_window(x, 0.0, jax.lax.add, *whole)
 
 
 def _max_pool(
@@ -281,7 +283,7 @@ def _max_pool(
         "True",
         "turn them off",
     )
-    return _window(x, k, -jnp.inf, jax.lax.max, kernel_size, stride, padding, dilation)
+    return largest(x, *_windows(k, kernel_size, stride, padding, dilation))
 
 
 def _avg_pool(
@@ -301,10 +303,10 @@ def _avg_pool(
         "another setting",
         "turn them off",
     )
-    total = _window(x, k, 0.0, jax.lax.add, kernel_size, stride, padding)
+    total = _window_sum(x, k, kernel_size, stride, padding)
     if count_include_pad:
         return total / math.prod(tuple_of(kernel_size, k))
-    return total / _window(jnp.ones_like(x), k, 0.0, jax.lax.add, kernel_size, stride, padding)
+    return total / _window_sum(jnp.ones_like(x), k, kernel_size, stride, padding)
 
 
 def _adaptive_avg_pool(x, output_size, *, k):
