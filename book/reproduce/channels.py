@@ -10,6 +10,8 @@ scores the test images, and writes book/results/channels.json.
   eight restarts each, from narrow and from wide starts.
 * The modes of as many restarts: the best one, and all as an ensemble; linearised Laplace at the
   best.
+* The restart that each narrow fit returns, trained on for longer and with more draws, at last at a
+  tenth of the rate, so that it comes to rest; its bounds are measured by more draws too.
 * NUTS on the first training set, and whether its functions pass the rules.
 
 It goes on where it was interrupted; what is finished is kept in _build/results/channels.
@@ -33,6 +35,8 @@ SETS, TRAINING = 7, 200  # training sets that share no image, and images in each
 RESTARTS, STEPS, NUM_SAMPLES, DRAWS = 8, 3000, 2, 500
 SCALES = {"narrow": 0.05, "wide": 0.5}  # every weight's standard deviation at first
 METHODS = {"plain": None, "with I": "pairwise"}
+REST, REST_SAMPLES = {1e-2: 6000, 1e-3: 3000}, 8  # further steps by rate, and their draws
+MEASURED = 5000  # draws that measure L before and after these
 BASELINES = ("modes", "laplace")
 CHAINS, WARMUP, KEPT, DEPTH = 4, 400, 400, 8  # of NUTS
 
@@ -161,14 +165,66 @@ def work(which, arm, start, method):
     return {"rows": rows | {"seconds": round(time.time() - begun, 1)}, "made": made}
 
 
-def cells():
-    """All cells, fits first."""
-    fits = [
-        {"which": which, "arm": "mean field", "start": start, "method": method}
-        for start in SCALES
+def settle(which, start, method):
+    """One cell: what a fit returns, trained on until it rests. Its bounds before and after."""
+    begun = time.time()
+    data, bnn = data_of(which), model()
+    shared = {"symmetrize": METHODS[method], "seed": which, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they say is in the rows
+        found = symvi.fit(
+            bnn,
+            *data[:2],
+            steps=STEPS,
+            restarts=RESTARTS,
+            num_samples=NUM_SAMPLES,
+            initial_scale=SCALES[start],
+            **shared,
+        )
+        rested = found
+        for rate, steps in REST.items():
+            rested = symvi.fit(
+                bnn,
+                *data[:2],
+                init=rested,
+                steps=steps,
+                restarts=1,
+                num_samples=REST_SAMPLES,
+                learning_rate=rate,
+                **shared,
+            )
+    rows = {"before": measured(bnn, found, data), "after": measured(bnn, rested, data)}
+    made = {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
+    return {"rows": rows | {"seconds": round(time.time() - begun, 1)}, "made": made}
+
+
+def measured(bnn, fit, data):
+    """L and the bounds of I of what a fit returns, and its scores."""
+    q = fit.posteriors[int(np.argmax([e.value for e in fit.elbos]))]
+    plain = symvi.elbo(bnn, q, *data[:2], key=jax.random.key(2), num_samples=MEASURED)
+    information = symvi.orbit_information(q, "pairwise")
+    own = scores(bnn, q.sample(jax.random.key(1), DRAWS), data)
+    return own | {
+        "elbo": plain.value,
+        "elbo error": plain.std_error,
+        "lower": information.lower.value,
+        "upper": information.upper.value,
+    }
+
+
+def fits_of(starts):
+    """The settings of fits from `starts`."""
+    return [
+        {"which": which, "start": start, "method": method}
+        for start in starts
         for which in range(SETS)
         for method in METHODS
     ]
+
+
+def cells():
+    """The cells of :func:`work`, fits first."""
+    fits = [{**cell, "arm": "mean field"} for cell in fits_of(SCALES)]
     others = [
         {"which": which, "arm": arm, "start": None, "method": None}
         for arm in BASELINES
@@ -189,12 +245,16 @@ def rounded(value):
 def main(processes=None):
     """Run what is missing, then write the results."""
     folder = ROOT / "_build" / "results" / "channels"
-    found = symvi.sweep(work, cells(), folder, workers=processes)
+    records = []
+    for kind, function, its_cells in (
+        ("cells", work, cells()),
+        ("at rest", settle, fits_of(["narrow"])),
+    ):
+        found = symvi.sweep(function, its_cells, folder, workers=processes)
+        for cell, result in zip(its_cells, found, strict=True):
+            rows = rounded(result["rows"])
+            records.append({"kind": kind, "cell": cell, "rows": rows, "made": result["made"]})
     target = ROOT / "book" / "results" / "channels.json"
-    records = [
-        {"cell": cell, "rows": rounded(result["rows"]), "made": result["made"]}
-        for cell, result in zip(cells(), found, strict=True)
-    ]
     made = {"command": "book/reproduce/channels.py", "symvi": symvi.__version__}
     files.write_text(target, json.dumps({"made": made, "cells": records}) + "\n")
     print(f"{len(records)} cells in {target}")
