@@ -103,6 +103,7 @@ reproduce: $(READY)
 	$(BIN)/python book/reproduce/mnist_causes.py
 	$(BIN)/python book/reproduce/uci.py
 	$(BIN)/python book/reproduce/width_collapse.py
+	$(BIN)/python book/reproduce/channels.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }
