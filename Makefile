@@ -102,6 +102,7 @@ reproduce: $(READY)
 	$(BIN)/python book/reproduce/mnist_table.py
 	$(BIN)/python book/reproduce/mnist_causes.py
 	$(BIN)/python book/reproduce/uci.py
+	$(BIN)/python book/reproduce/width_collapse.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }

@@ -17,6 +17,10 @@ distance has a term quadratic in g, tr(P W P^T R^T), and the assignment is a qua
 5. with signs, a third flips the one unit that gains most: W_ii keeps its sign, all else changes;
 6. of the proposals and no change, each draw takes the nearest to the reference, until none gains.
    So the distance never grows.
+
+Where whole blocks of units may be exchanged too (heads of attention), how well block i fits block j
+of the reference is found by the best exchange within it, and blocks are assigned by that; in turn
+with the units, until nothing improves.
 """
 
 from __future__ import annotations
@@ -28,24 +32,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from symvi.checks import as_numbers, described, expected
-from symvi.symmetry import Axis, Element, Symmetry, UnitGroup
+from symvi.symmetry import Axis, Element, Nested, Symmetry, UnitGroup
 
 MAX_SWEEPS = 50
 
 
-def align(samples: dict, reference: dict, symmetry: Symmetry) -> dict:
+def align(samples: dict, reference: dict, symmetry: Symmetry | Nested) -> dict:
     """Relabel the units of each draw to lie as near as possible to `reference`.
 
     For one hidden layer the assignment is optimal (Hungarian method): it minimises
     ||g w - reference||^2 over the group, signs included where the group is signed. Several layers
-    are aligned in turn until nothing improves (Ainsworth et al. 2022), and so is a group that
-    stands on two axes of one weight: both give a local optimum, never farther than the start.
+    are aligned in turn until nothing improves (Ainsworth et al. 2022), and so are a group that
+    stands on two axes of one weight and the blocks of a nested group: all give a local optimum,
+    never farther than the start.
 
     Parameters
     ----------
     samples : dict of arrays ``(*batch, *shape)``
     reference : dict of arrays ``(*shape)``
-    symmetry : Symmetry
+    symmetry : Symmetry or Nested
 
     Returns
     -------
@@ -57,7 +62,7 @@ def align(samples: dict, reference: dict, symmetry: Symmetry) -> dict:
         If names or shapes of samples and reference do not match, an entry is not finite, or the
         symmetry does not fit the weights.
     """
-    if not isinstance(symmetry, Symmetry):
+    if not isinstance(symmetry, Symmetry | Nested):
         remedy = "pass net.symmetry"
         raise expected("symmetry", "a symvi.Symmetry", described(symmetry), remedy)
     reference = _finite_arrays("reference", reference)
@@ -65,7 +70,9 @@ def align(samples: dict, reference: dict, symmetry: Symmetry) -> dict:
     batch = _batch_shape(samples, reference)
     symmetry.check_weights(reference)
     rows = {name: value.reshape(-1, *reference[name].shape) for name, value in samples.items()}
-    if 0 not in batch:
+    if 0 not in batch and isinstance(symmetry, Nested):
+        rows = _nested_sweeps(symmetry, rows, reference)
+    elif 0 not in batch:
         rows = _sweeps(symmetry, rows, reference)
     return {name: value.reshape((*batch, *reference[name].shape)) for name, value in rows.items()}
 
@@ -83,6 +90,84 @@ def _sweeps(symmetry: Symmetry, rows: dict, reference: dict) -> dict:
         if not moved:
             break
     return rows
+
+
+def _nested_sweeps(nested: Nested, rows: dict, reference: dict) -> dict:
+    """Units of the product, then blocks with what is in them, until no draw comes nearer."""
+    distance = np.full(len(next(iter(rows.values()))), np.inf)
+    for _ in range(MAX_SWEEPS):
+        rows = _sweeps(nested.product, rows, reference)
+        for blocks in nested.blocks.groups:
+            there = _act(nested, _block_proposal(nested, blocks, rows, reference), rows)
+            there = {name: np.asarray(value) for name, value in there.items()}
+            gains = _squared_distance(there, reference) < _squared_distance(rows, reference)
+            rows = {name: _chosen(gains, there[name], rows[name]) for name in rows}
+        now = _squared_distance(rows, reference)
+        if not (now < distance * (1 - 1e-12)).any():
+            break
+        distance = now
+    return rows
+
+
+def _block_proposal(nested: Nested, blocks: UnitGroup, rows: dict, reference: dict) -> Element:
+    """For each draw the best assignment of blocks, each with the best exchange within it."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
+    families = [
+        [nested.product.group(member) for member in family]
+        for family in nested.families[blocks.name]
+    ]
+    fits = _fits_of_rest(blocks, families, rows, reference)  # (num, H, H)
+    within = []
+    for family in families:
+        perms = np.empty((*fits.shape, family[0].size), int)
+        for i, one in enumerate(family):
+            for j, other in enumerate(family):
+                overlap = _overlaps_between(one, other, rows, reference)
+                perms[:, i, j] = [linear_sum_assignment(o, maximize=True)[1] for o in overlap]
+                gained = np.take_along_axis(overlap, perms[:, i, j, :, None], axis=2)
+                fits[:, i, j] += gained.sum((1, 2))
+        within.append(perms)
+    places = np.stack([linear_sum_assignment(fit, maximize=True)[1] for fit in fits])
+    still = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(places), *a.shape)), nested.identity())
+    moves = {**still.perms, blocks.name: jnp.asarray(places)}
+    for family, perms in zip(families, within, strict=True):
+        for i, one in enumerate(family):
+            moves[one.name] = jnp.asarray(perms[np.arange(len(places)), i, places[:, i]])
+    return Element(moves, {})
+
+
+def _overlaps_between(one: UnitGroup, other: UnitGroup, rows: dict, reference: dict) -> np.ndarray:
+    """Inner products of units of `one` in the draws with those of `other` in the reference."""
+    draws, target = [], []
+    for here, there in zip(one.entries, other.entries, strict=True):
+        draws.append(_rows_of_draws(here, one.size, rows[here.param]))
+        target.append(there.rows(reference[there.param]))
+    return np.einsum("bid,jd->bij", np.concatenate(draws, axis=2), np.concatenate(target, axis=1))
+
+
+def _fits_of_rest(blocks: UnitGroup, families: list, rows: dict, reference: dict) -> np.ndarray:
+    """How well blocks fit blocks by the entries that belong to no family, shape ``(num, H, H)``."""
+    inner = [axis for family in families for group in family for axis in group.entries]
+    num = len(next(iter(rows.values())))
+    fits = np.zeros((num, blocks.size, blocks.size))
+    for axis in blocks.entries:
+        taken = [
+            one.indices(0 if one.places is None else len(one.places)).reshape(-1)
+            for one in inner
+            if (one.param, one.axis) == (axis.param, axis.axis)
+        ]
+        table = axis.indices(blocks.size)
+        left = ~np.isin(table[0], np.concatenate([*taken, np.zeros(0, int)]))
+        if left.any():
+            rest = Axis(axis.param, axis.axis, tuple(map(tuple, table[:, left].tolist())))
+            fits += _overlaps_between(
+                UnitGroup("here", blocks.size, (rest,)),
+                UnitGroup("there", blocks.size, (rest,)),
+                rows,
+                reference,
+            )
+    return fits
 
 
 def _assign(symmetry: Symmetry, group: UnitGroup, rows: dict, reference: dict) -> tuple:

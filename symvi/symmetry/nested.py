@@ -51,7 +51,9 @@ class Nested:
 
     def __post_init__(self):
         self._check_parts()
-        for name, families in self.families.items():
+        named = {name: tuple(map(tuple, given)) for name, given in self.families.items()}
+        object.__setattr__(self, "families", named)
+        for name, families in named.items():
             size = self.blocks.group(name).size
             for family in families:
                 sizes = {self.product.group(member).size for member in family}
@@ -76,6 +78,9 @@ class Nested:
         if not isinstance(self.families, dict) or sorted(self.families) != named:
             remedy = "pass a dict of tuples of names, () for blocks without groups of their own"
             raise expected("families", f"the names {named}", described(self.families), remedy)
+
+    def __hash__(self) -> int:
+        return hash((self.product, self.blocks, tuple(sorted(self.families.items()))))
 
     def __repr__(self) -> str:
         sets = ", ".join(f"{g.name}: {g.size} blocks" for g in self.blocks.groups)

@@ -824,7 +824,8 @@ def embedding_bag(
     rows = embedding(weight, indices)
     counted = (indices != padding_idx)[:, None]
     if mode == 2:
-        return (jnp.where(counted, rows, -np.inf).max(0, keepdims=True),)
+        largest = jnp.where(counted, rows, -np.inf).max(0, keepdims=True)
+        return (jnp.where(counted.any(), largest, 0),)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights[:, None]
     if padding_idx < 0:

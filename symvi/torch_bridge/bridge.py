@@ -95,13 +95,20 @@ def from_torch(
 
 def _found(net: TorchNetwork) -> Choice:
     """The symmetry by its labels, in float64."""
-    made, named = net._made, {}
+    made, named, known = net._made, {}, {}
     for name, value in net._data.items():
-        kind = "buffer" if name in made.buffers else "fixed tensor"
-        named[name] = (value, f"{kind} {name!r}")
+        if value.dtype.kind == "f":
+            kind = "buffer" if name in made.buffers else "fixed tensor"
+            named[name] = (value, f"{kind} {name!r}")
+        else:
+            known[name] = value  # indices and masks are part of the program
+
+    def run(params, data, row):
+        return net._run(params, data | known, row)
+
     with jax.enable_x64(True):
         x = jax.ShapeDtypeStruct((1, *made.input_shape), made.dtype)
-        return label(net._run, net.shapes, x, named)
+        return label(run, net.shapes, x, named)
 
 
 def _statistics(made: Exported) -> tuple:

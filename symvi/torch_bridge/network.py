@@ -13,12 +13,6 @@ import numpy as np
 from symvi.checks import as_numbers, described, expected, needs, required_key
 from symvi.symmetry import Nested, Symmetry
 
-WAY_ROUND = (
-    "way round: pass functions={operation: JAX function}, whose tensors then stay in place; "
-    "to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is "
-    "verified like any other"
-)
-
 
 @dataclass(frozen=True, eq=False)
 class TorchNetwork:

@@ -28,8 +28,12 @@ import numpy as np
 
 from symvi.checks import expected, needs
 from symvi.torch_bridge.aten import OPERATIONS, RANDOM
-from symvi.torch_bridge.network import WAY_ROUND
 
+WAY_ROUND = (
+    "way round: pass functions={operation: JAX function}, whose tensors then stay in place; "
+    "to move them all the same, pass symmetry=symvi.Symmetry(...) written by hand, which is "
+    "verified like any other"
+)
 ONE_OUTPUT = "return one tensor with a row for each datum"
 OPAQUE = "symvi_opaque"  # the name of the jit around a function given by hand
 MEMORY = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "implicit"}
@@ -207,6 +211,9 @@ def _checked(torch, module, example) -> tuple:
     if not isinstance(module, torch.nn.Module):
         remedy = "pass an instance, for example torch.nn.Sequential(...)"
         raise expected("module", "a torch.nn.Module", type(module).__name__, remedy)
+    if any(map(torch.nn.parameter.is_lazy, module.parameters())):
+        remedy = "run it on a batch first, which sets their shapes"
+        raise expected("module", "parameters with shapes", "a lazy module", remedy)
     dtypes = {p.dtype for p in module.parameters()}
     if len(dtypes) != 1 or not all(d.is_floating_point for d in dtypes):
         got = ", ".join(sorted(map(str, dtypes))) or "no parameters"
@@ -259,7 +266,10 @@ def _try(torch, module, example) -> None:
 
 
 def _check_inputs(module) -> None:
-    parameters = inspect.signature(module.forward).parameters.values()
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except ValueError:  # compiled code has no signature
+        return
     needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
     if len(needed) > 1:
         remedy = "wrap it in a module whose forward takes one tensor"
@@ -502,6 +512,8 @@ class _Lowering:
                 self.nodes[node] = Ref("data", target)
                 self.data[target] = self.module.get_buffer(target).numpy()
                 self.buffers.append(target)
+        elif kind == "TOKEN":  # of operations with effects, which are refused
+            self.nodes[node] = None
         else:
             self.fixed[node] = self.program.constants[target]
 
@@ -563,7 +575,10 @@ class _Lowering:
     def _tensor(self, node) -> Ref:
         """A fixed tensor: data, or a step that fills it where all entries are equal."""
         if node not in self.nodes:
-            value, dtype = self.fixed[node].numpy(), _dtype(self.fixed[node].dtype)
+            tensor = self.fixed[node]
+            if tensor.dtype == self.torch.bfloat16:  # unknown to NumPy, exact in float32
+                tensor = tensor.float()
+            value, dtype = tensor.numpy(), _dtype(tensor.dtype)
             if value.size and value.dtype.kind in "biuf" and (value == value.flat[0]).all():
                 fill = partial(jnp.full, value.shape, value.flat[0].item(), dtype)
                 self.steps.append(Step(node.name, _scope(node, "full"), fill, (), {}))

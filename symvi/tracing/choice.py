@@ -61,6 +61,7 @@ def choose(cells: Cells, shapes: dict) -> Choice:
     """The product of symmetric groups with the most elements, and blocks exchanged besides."""
     roots, notes = units(cells)
     family = Family(cells, roots)
+    alike = family.alike()
     notes = [*cells.notes, *notes, *_unclear(family.num_unclear)]
     names = list(shapes)
     where = _places(cells, names)

@@ -8,13 +8,15 @@ from symvi.tracing.reading import pin_everything, rule
 # fmt: off
 ENTRY_BY_ENTRY = (
     "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh",
-    "cbrt", "ceil", "clamp", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma",
-    "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "igamma",
-    "igammac", "imag", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic",
-    "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "polygamma",
-    "population_count", "pow", "real", "reduce_precision", "regularized_incomplete_beta", "rem",
-    "round", "rsqrt", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical",
-    "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor", "zeta",
+    "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "clamp", "clz", "complex", "conj",
+    "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "div", "eq", "erf",
+    "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "igamma", "igammac", "imag",
+    "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min",
+    "mul", "name", "ne", "neg", "nextafter", "not", "or", "polygamma", "population_count", "pow",
+    "real", "reduce_precision", "regularized_incomplete_beta", "rem", "round", "rsqrt",
+    "select_n", "sharding_constraint", "shift_left", "shift_right_arithmetic",
+    "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan",
+    "tanh", "xor", "zeta",
 )
 # fmt: on
 
@@ -127,6 +129,13 @@ def in_order(cells: Cells, equation, blocks: list, shapes: list) -> list:
     rest = pin_axes(cells, blocks[0], [axis], IN_ORDER)
     kept = [block for block in rest if axis not in block.axes]
     return kept + cells.pinned(shapes[0], [axis])
+
+
+@rule("top_k")
+def largest(cells: Cells, equation, blocks: list, shapes: list) -> list:
+    axis = equation.params.get("axis", -1) % len(shapes[0])
+    rest = without(cells, pin_axes(cells, blocks[0], [axis], IN_ORDER), [axis])
+    return [rest + cells.pinned(variable.aval.shape, [axis]) for variable in equation.outvars]
 
 
 @rule("argmax", "argmin")

@@ -8,6 +8,8 @@ from symvi.tracing.cells import Block, Cells
 from symvi.tracing.elementwise import together
 from symvi.tracing.reading import LOOPS, Traced, blocks_of, read
 
+ROUNDS = 100  # readings of a loop's body; each settles the labels of one value at least
+
 
 def scan(cells: Cells, equation, operands: list) -> list:
     """A loop: what it carries goes with itself from step to step; steps stay in their order."""
@@ -46,7 +48,7 @@ def _until_it_holds(cells: Cells, carried: list, step) -> list:
     value to the next, so that it is read until nothing changes.
     """
     before = [Traced(blocks_of(cells, value)) for value in carried]
-    while True:
+    for _ in range(ROUNDS):
         after = step(before)
         now = [
             Traced(together(cells, [one.blocks, blocks_of(cells, two)]))
@@ -55,6 +57,19 @@ def _until_it_holds(cells: Cells, carried: list, step) -> list:
         if all(_same(one.blocks, two.blocks) for one, two in zip(before, now, strict=True)):
             return now
         before = now
+    return _held(cells, before, step)
+
+
+def _held(cells: Cells, before: list, step) -> list:
+    """What is carried, with no entry moved."""
+    why = f"a loop whose labels are not settled after {ROUNDS} readings"
+    for value in before:
+        for block in value.blocks:
+            cells.pin(block.cells, why)
+    for value in step(before):
+        for block in blocks_of(cells, value):
+            cells.pin(block.cells, why)
+    return before
 
 
 def _same(one: list, two: list) -> bool:

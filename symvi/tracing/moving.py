@@ -148,6 +148,39 @@ def split(cells: Cells, equation, blocks: list, shapes: list) -> list:
     return found
 
 
+@rule("unstack")
+def unstack(cells: Cells, equation, blocks: list, shapes: list) -> list:
+    axis, rank = equation.params["axis"] % len(shapes[0]), len(shapes[0])
+    size = shapes[0][axis]
+    rows = (cut(cells, blocks[0], axis, np.array([place]), size) for place in range(size))
+    return [close_up(row, [axis], rank) for row in rows]
+
+
+@rule("stack")
+def stack(cells: Cells, equation, blocks: list, shapes: list) -> list:
+    axis, rank = equation.params["axis"] % (len(shapes[0]) + 1), len(shapes[0])
+    place = {a: a + (a >= axis) for a in range(rank)}
+    rows = [renumbered(operand, place) for operand in blocks]
+    sizes = [(*shape[:axis], 1, *shape[axis:]) for shape in shapes]
+    return joined_along(cells, rows, sizes, axis)
+
+
+@rule("tile")
+def tile(cells: Cells, equation, blocks: list, shapes: list) -> list:
+    """Copies side by side: each entry is the parent of its copies."""
+    reps, found = equation.params["reps"], []
+    for block in blocks[0]:
+        copies = np.tile(block.cells, [reps[axis] for axis in block.axes])
+        if copies.size > block.cells.size:
+            parents, index = np.unique(copies, return_inverse=True)
+            rows = np.argsort(index.reshape(-1), kind="stable").reshape(len(parents), -1)
+            made = cells.fresh(copies.shape, still=cells.is_still(parents))
+            cells.relate(made.reshape(-1)[rows], parents)
+            copies = made
+        found.append(Block(block.axes, copies))
+    return found
+
+
 @rule("concatenate")
 def concatenate(cells: Cells, equation, blocks: list, shapes: list) -> list:
     return joined_along(cells, blocks, shapes, equation.params["dimension"])
@@ -160,6 +193,8 @@ def joined_along(cells: Cells, blocks: list, shapes: list, axis: int) -> list:
         return blocks[full[0]] if full else []
     blocks, shapes = [blocks[place] for place in full], [shapes[place] for place in full]
     axes = {axis}.union(*(b.axes for operand in blocks for b in operand if axis in b.axes))
+    if all(shape[axis] == 1 for shape in shapes):
+        axes |= _differing(cells, blocks)
     crossing = [
         b for operand in blocks for b in operand if set(b.axes) & axes and not set(b.axes) <= axes
     ]
@@ -178,6 +213,20 @@ def joined_along(cells: Cells, blocks: list, shapes: list, axis: int) -> list:
         parts.append(_part(cells, inside, axes, sizes))
     whole = np.concatenate(parts, axis=axes.index(axis))
     return [*together(cells, others), Block(axes, _distinct(cells, whole))]
+
+
+def _differing(cells: Cells, blocks: list) -> set:
+    """The axes whose labels are not those of the first value: rows keep labels of their own."""
+    alike = {block.axes: block.cells for block in blocks[0]}
+    found = set()
+    for operand in blocks:
+        own = {block.axes: block.cells for block in operand}
+        for axes in alike.keys() | own.keys():
+            pair = [labels[axes] for labels in (alike, own) if axes in labels]
+            same = len(pair) == 2 and np.array_equal(*pair)
+            if not same and not all(map(cells.is_still, pair)):
+                found |= set(axes)
+    return found
 
 
 def _part(cells: Cells, blocks: list, axes: tuple, sizes: tuple) -> np.ndarray:

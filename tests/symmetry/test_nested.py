@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import symvi
 from symvi.symmetry import Nested, Symmetry, UnitGroup
 
 HEADS, FEATURES = 3, 2
@@ -78,6 +79,27 @@ def test_batches_compose_one_by_one():
     once = act(group.compose(many, more), w)
     twice = jax.vmap(group.act)(many, act(more, w))
     assert equal(once, twice)
+
+
+def test_aligning_brings_a_copy_back():
+    """Random weights and random copies of them: every one is found, by heads and by features."""
+    group, w = example(), weights()
+    copies = jax.vmap(group.act, (0, None))(group.sample(jax.random.key(0), 20), w)
+    back = symvi.align(copies, w, group)
+    assert all(np.allclose(back[name], w[name]) for name in w)
+
+
+def test_aligning_never_leads_away():
+    group, w = example(), weights()
+    draws = jax.vmap(lambda seed: jax.tree.map(lambda a: a + seed, weights(1)))(jnp.arange(3.0))
+    before = sum(np.square(draws[n] - w[n]).reshape(3, -1).sum(1) for n in w)
+    there = symvi.align(draws, w, group)
+    after = sum(np.square(there[n] - w[n]).reshape(3, -1).sum(1) for n in w)
+    assert (after <= before + 1e-9).all()
+    x = np.random.default_rng(1).normal(size=(5, 4))
+    for i in range(3):
+        one, two = ({n: v[i] for n, v in some.items()} for some in (draws, there))
+        np.testing.assert_allclose(attention(one, x), attention(two, x), atol=1e-10)
 
 
 def test_the_order_counts_the_different_copies():

@@ -222,6 +222,8 @@ LAYERS = {
     "Embedding": (lambda: nn.Embedding(5, 2, padding_idx=0), TOKENS),
     "EmbeddingBag": (lambda: nn.EmbeddingBag(5, 2), TOKENS),
     "EmbeddingBag, sum": (lambda: nn.EmbeddingBag(5, 2, mode="sum"), TOKENS),
+    "EmbeddingBag, max": (lambda: nn.EmbeddingBag(5, 2, mode="max", padding_idx=0), TOKENS),
+    "EmbeddingBag, padded": (lambda: nn.EmbeddingBag(5, 2, padding_idx=0), TOKENS),
     "PReLU": (lambda: nn.PReLU(4), IMAGE),
     "Flatten, Unflatten": (
         lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 6), nn.Unflatten(1, (2, 3))),
@@ -655,6 +657,10 @@ BAD = {
         r"one floating dtype, got torch.float32, torch.float64; convert them with module.float\(\)",
     ),
     "no parameters": (lambda: exported(nn.ReLU(), X), "one floating dtype, got no parameters"),
+    "a lazy module": (
+        lambda: exported(nn.LazyLinear(2), X),
+        "module: expected parameters with shapes, got a lazy module; run it on a batch first",
+    ),
     "an example of another size": (
         lambda: exported(lin(2, 1), torch.zeros(2, 3)),
         r"example_input: expected a batch that the module accepts, got shape \(2, 3\) \(Runtime",

@@ -118,6 +118,22 @@ def concat(net):
         net.add(f"concat {one} {two}", total, lambda p, v: jnp.concatenate([v[one], v[two]], -1))
 
 
+def stacked(net):
+    """Two values of one width, entry by entry or one after the other, or one several times."""
+    one = net.earlier()
+    two = net.earlier(width=net.widths[one])
+    width = 2 * net.widths[one]
+    kinds = {
+        "stack": lambda a, b: jnp.stack([a, b], 1).reshape(ROWS, width),
+        "entries by turns": lambda a, b: jnp.stack([a, b], 2).reshape(ROWS, width),
+        "tile": lambda a, b: jnp.tile(a * b, (1, 2)),
+        "repeat": lambda a, b: jnp.repeat(a + b, 2, axis=1),
+    }
+    word = net.one_of(kinds)
+    if width <= WIDEST:
+        net.add(f"{word} {one} {two}", width, lambda p, v: kinds[word](v[one], v[two]))
+
+
 def part(net):
     at = net.earlier()
     width = net.widths[at]
@@ -258,7 +274,7 @@ def conv(net):
 
 
 KINDS = [
-    dense, activation, two_values, concat, part, chosen, mask, scale, mixed_rows,
+    dense, activation, two_values, concat, stacked, part, chosen, mask, scale, mixed_rows,
     through_weights, blocks, blocks, reduced, pairs, conv,
 ]  # fmt: skip
 

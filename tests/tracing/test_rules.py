@@ -84,6 +84,47 @@ def two_of_a_window(p, x):
     return found[1] @ p["o"]
 
 
+def rows_and_states(p, x):
+    """A loop over the rows of features that a reshape joined, with an output at each step."""
+
+    def step(state, row):
+        state = jnp.tanh(row + state @ p["v"])
+        return state, jax.nn.relu(state)
+
+    rows = (x @ p["w"]).reshape(-1, 4, 2).swapaxes(0, 1)
+    state, states = LAX.scan(step, jnp.zeros(2), rows.mean(1), reverse=True)
+    return states @ p["o"] + state @ p["o"]
+
+
+def a_mixed_pair(p, x):
+    """A loop that exchanges two states at each step."""
+
+    def step(_, pair):
+        return jnp.tanh(pair[1] @ p["v"]), pair[0]
+
+    return sum(LAX.fori_loop(0, 3, step, (x @ p["w"], x @ p["u"]))) @ p["o"]
+
+
+def a_batch_of_kernels(p, x):
+    """Convolutions with kernels of their own for each of two halves of the channels."""
+
+    def one(image, kernel):
+        return LAX.conv(image[None], kernel, (1,), "SAME")[0]
+
+    h = jnp.einsum("nc,cf->fn", x, p["w"]).reshape(2, 3, -1)
+    made = jax.vmap(one)(h, p["k"])
+    return made.reshape(8, -1).T @ p["o"]
+
+
+def slope(p, x):
+    """The gradient of a network with respect to its inputs."""
+    return jax.grad(lambda x: (jnp.tanh(x @ p["w"]) @ p["o"]).sum())(x)
+
+
+def running_products(p, x):
+    return LAX.associative_scan(jnp.multiply, jnp.tanh(x @ p["w"]), axis=0) @ p["o"]
+
+
 SHAPES = {"w": (3, 4), "o": (4, 2)}
 # name: function, shapes, shape of the input, sizes of the groups
 CASES = {
@@ -218,6 +259,119 @@ CASES = {
         lambda p, x: ((h := x @ p["w"])[:, :, None] * jnp.tanh(h)[:, None]).reshape(3, -1) @ p["o"],
         {"w": (3, 3), "o": (9, 2)},
         [],
+    ),
+    "rows of blocks in a loop": (
+        rows_and_states,
+        {"w": (3, 8), "v": (2, 2), "o": (2, 2)},
+        [2],
+    ),
+    "two states exchanged": (
+        a_mixed_pair,
+        {"w": (3, 4), "u": (3, 4), "v": (4, 4), "o": (4, 2)},
+        [4],
+    ),
+    "a batch of kernels": (
+        a_batch_of_kernels,
+        {"w": (3, 6), "k": (2, 4, 3, 3), "o": (8, 2)},
+        [3, 4],
+    ),
+    "a gradient": (slope, SHAPES, [2, 4]),
+    "running products": (running_products, SHAPES, [4]),
+    "equal rows below a row of zeros": (
+        lambda p, x: jnp.pad(stretched(p["w"]), ((1, 0), (0, 0))).T @ p["o"],
+        {"w": (4,), "o": (5, 2)},
+        [4],
+    ),
+    "zeros beside and between": (
+        lambda p, x: LAX.pad(x @ p["w"], 0.0, ((0, 0, 0), (2, 1, 1))) @ p["o"],
+        {"w": (3, 4), "o": (10, 2)},
+        [4],
+    ),
+    "entries cut off by padding": (
+        lambda p, x: LAX.pad(x @ p["w"], 0.0, ((0, 0, 0), (-1, 1, 0))) @ p["o"],
+        SHAPES,
+        [],
+    ),
+    "blocks padded": (
+        lambda p, x: (
+            jnp.pad((x @ p["w"]).reshape(3, 2, 2), ((0, 0), (0, 0), (1, 0))).reshape(3, 6) @ p["o"]
+        ),
+        {"w": (3, 4), "o": (6, 2)},
+        [2],
+    ),
+    "the largest": (
+        lambda p, x: LAX.top_k(x @ p["w"], 2)[0] @ p["o"],
+        {"w": (3, 4), "o": (2, 2)},
+        [],
+    ),
+    "where the largest stand": (
+        lambda p, x: LAX.top_k(x @ p["w"], 2)[1] * 1.0 @ p["o"],
+        {"w": (3, 4), "o": (2, 2)},
+        [],
+    ),
+    "which is the largest": (
+        lambda p, x: jax.nn.one_hot(jnp.argmax(x @ p["w"], 1), 4) @ p["o"],
+        SHAPES,
+        [],
+    ),
+    "a window along features": (
+        lambda p, x: LAX.reduce_window(x @ p["w"], 0.0, LAX.add, (1, 3), (1, 1), "SAME") @ p["o"],
+        SHAPES,
+        [],
+    ),
+    "copies side by side": (
+        lambda p, x: jnp.repeat(jnp.tile(x @ p["w"], 2), 2, axis=1) @ p["o"],
+        {"w": (3, 3), "o": (12, 2)},
+        [2] * 6,  # of copies; the features, whole, besides
+    ),
+    "the lower triangle of a weight": (
+        lambda p, x: x @ p["w"] @ jnp.tril(p["v"]) @ p["o"],
+        {"w": (3, 4), "v": (4, 4), "o": (4, 2)},
+        [],
+    ),
+    "a branch on a number of branches": (
+        lambda p, x: (
+            LAX.switch(
+                (x.sum() > 0).astype(int),
+                [lambda h: jnp.zeros((3, 4)), lambda h: h, lambda h: jnp.flip(h, 0)],
+                x @ p["w"],
+            )
+            @ p["o"]
+        ),
+        SHAPES,
+        [4],
+    ),
+    "two values stacked and taken apart": (
+        lambda p, x: (
+            (h := jnp.stack([x @ p["w"], jnp.tanh(x @ p["v"])], 1))[:, 0] @ p["o"]
+            + h[:, 1] @ p["u"]
+        ),
+        {"w": (3, 4), "v": (3, 4), "o": (4, 2), "u": (4, 2)},
+        [4, 4],
+    ),
+    "rows of a stack": (
+        lambda p, x: jnp.einsum(
+            "snf,so->no", jnp.stack([(h := x @ p["w"]), h**2, jnp.zeros((3, 4))]), p["o"]
+        ),
+        {"w": (3, 4), "o": (3, 2)},
+        [4],
+    ),
+    "taken apart": (
+        lambda p, x: sum(
+            (k + 1) * row @ p["o"] for k, row in enumerate(jnp.unstack(x @ p["w"] + p["b"]))
+        ),
+        {"w": (3, 4), "b": (4,), "o": (4, 2)},
+        [4],
+    ),
+    "entries taken apart": (
+        lambda p, x: (lambda a, b, c: jnp.stack([a * b, c]))(*jnp.unstack(x @ p["w"], axis=1)),
+        {"w": (3, 3)},
+        [],  # that a product is the same in either order is not seen
+    ),
+    "copies of equal columns": (
+        lambda p, x: jnp.tile(x[:, :1] * p["w"][0], (1, 2)) @ p["o"],
+        {"w": (1, 3), "o": (6, 1)},
+        [3],
     ),
     "entries joined by none": (
         lambda p, x: jnp.concatenate([x @ p["w"], jnp.zeros((3, 0))], 1).reshape(3, 4) @ p["o"],
