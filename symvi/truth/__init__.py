@@ -13,7 +13,7 @@ from symvi.truth.grid import GridPosterior, grid_posterior
 from symvi.truth.hamiltonian import nuts
 from symvi.truth.posteriordb import export_posteriordb
 from symvi.truth.references import reference_model, reference_posterior
-from symvi.truth.stan_program import from_stan_draws, stan_data, stan_draws, stan_program
+from symvi.truth.stan_code import from_stan_draws, stan_data, stan_draws, stan_program
 
 __all__ = [
     "Evidence",

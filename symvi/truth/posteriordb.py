@@ -34,7 +34,7 @@ from symvi.truth.diagnostics import (
 )
 from symvi.truth.posteriordb_entries import BIBLIOGRAPHY, DATA, ENTRIES, Entry
 from symvi.truth.references import RECIPES, reference_model, reference_posterior
-from symvi.truth.stan_program import stan_data, stan_draws, stan_program, stan_shapes
+from symvi.truth.stan_code import stan_data, stan_draws, stan_program, stan_shapes
 
 AUTHOR = "The symvi contributors"
 HOME = "https://github.com/symmetry-vi/symmetry-and-variational-inference"
@@ -46,7 +46,7 @@ def export_posteriordb(folder, names=None) -> Path:
     """Write reference posteriors as a database that posteriordb can read.
 
     The log densities of the Stan programs are those of ``reference_model(name)`` up to a constant
-    (:func:`symvi.truth.stan_program.constant`), and the draws are those of
+    (:func:`symvi.truth.stan_code.constant`), and the draws are those of
     ``reference_posterior(name)``, in full, under Stan's names. They meet our rules, in function
     space; which of posteriordb's they meet is written beside them (checks_made).
 

@@ -16,7 +16,7 @@ from symvi import BNN, MLP, Categorical, Gaussian, reference_model
 from symvi.draws import log_joints
 from symvi.truth import from_stan_draws, stan_data, stan_draws, stan_program
 from symvi.truth.references import RECIPES
-from symvi.truth.stan_program import constant, stan_shapes, unconstrained
+from symvi.truth.stan_code import constant, stan_shapes, unconstrained
 
 MODELS = {
     **{name: lambda name=name: reference_model(name)[0] for name in RECIPES},
@@ -107,7 +107,7 @@ def test_data_and_draws_have_the_density_of_the_model(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_constant_is_what_stan_leaves_out(name):
-    """By hand: of weights, of sigma, and of numbers with Gaussian noise."""
+    """By hand: of weights, and of numbers with Gaussian noise; Stan's lognormal keeps its own."""
     bnn = MODELS[name]()
     _, y = data_of(name, bnn)
     at_zero = scipy.stats.norm.logpdf
@@ -115,9 +115,8 @@ def test_the_constant_is_what_stan_leaves_out(name):
         at_zero(0.0, scale=bnn.prior_scale) * np.prod(shape) for shape in bnn.net.shapes.values()
     )
     if isinstance(bnn.likelihood, Gaussian):
-        inferred = bnn.likelihood.scale is None
-        wanted += y.size * at_zero(0.0, scale=1.0 if inferred else bnn.likelihood.scale)
-        wanted += at_zero(0.0) if inferred else 0.0
+        known = 1.0 if bnn.likelihood.scale is None else bnn.likelihood.scale
+        wanted += y.size * at_zero(0.0, scale=known)
     assert constant(bnn, len(y)) == pytest.approx(wanted, rel=1e-12)
 
 
@@ -242,3 +241,62 @@ def test_equal_models_have_equal_programs():
     assert stan_program(BNN(MLP([1, 3, 1], "tanh", signed=True), Gaussian(), 2)) == stan_program(
         one
     )
+
+
+class Shifted(Gaussian):
+    """A likelihood of somebody's own, which no program knows."""
+
+
+class OwnNetwork(MLP):
+    """A network of somebody's own."""
+
+
+UNWRITTEN = {
+    "net": (BNN(OwnNetwork([1, 2, 1]), Gaussian()), "bnn.net: expected a symvi.MLP"),
+    "likelihood": (BNN(MLP([1, 2, 1]), Shifted()), "bnn.likelihood: expected symvi.Gaussian or"),
+    "priors of one matrix": (
+        BNN(
+            MLP([2, 2, 1], bias=False),
+            Gaussian(),
+            {"W1": np.array([[1.0, 1.0], [2.0, 2.0]]), "W2": 1.0},
+        ),
+        r"prior_scale\['W1'\]: expected one prior scale for all its weights",
+    ),
+    "no model": (MLP([1, 2, 1]), "bnn: expected a symvi.BNN"),
+}
+
+
+@pytest.mark.parametrize("name", UNWRITTEN)
+def test_what_no_program_can_be_written_for(name):
+    bnn, message = UNWRITTEN[name]
+    for call in (
+        lambda: stan_program(bnn),
+        lambda: stan_data(bnn, np.ones((3, 1)), np.ones(3)),
+        lambda: stan_draws(bnn, {}),
+        lambda: from_stan_draws(bnn, {}),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"W1[1,2]": None}, r"columns: expected the parameter 'W1\[1,2\]', got none"),
+        ({"sigma": -np.ones((1, 3))}, r"draws\['log_noise'\]: expected finite numbers"),
+        ({"b1[1]": np.full((1, 3), np.nan)}, r"draws\['b1'\]: expected finite numbers"),
+    ],
+)
+def test_columns_that_are_no_draws(change, message):
+    bnn = BNN(MLP([1, 2, 1], "tanh"), Gaussian())
+    columns = stan_draws(bnn, prior_draws(bnn)) | change
+    with pytest.raises(ValueError, match=message):
+        from_stan_draws(bnn, {key: value for key, value in columns.items() if value is not None})
+
+
+def test_data_that_do_not_fit():
+    bnn = BNN(MLP([1, 2, 1], "tanh"), Gaussian())
+    with pytest.raises(ValueError, match="x: expected shape"):
+        stan_data(bnn, np.ones((3, 2)), np.ones(3))
+    with pytest.raises(ValueError, match="y: expected"):
+        stan_data(bnn, np.ones((3, 1)), np.ones(4))

@@ -8,8 +8,8 @@ the log Jacobian of that change, log sigma. Ours is a density of log sigma from 
     lognormal(sigma) = N(log sigma; 0, 1) / sigma,   times the Jacobian sigma.
 
 So Stan's log density of all unconstrained parameters and ``bnn.log_joint`` differ by the constants
-that Stan leaves out only: 1/2 log 2 pi of each weight, of the log noise and of each number observed
-with Gaussian noise, and the logs of the scales that are known.
+that Stan leaves out only: 1/2 log 2 pi of each weight and of each number observed with Gaussian
+noise, and the logs of the scales that are known. (Of lognormal it leaves out nothing.)
 """
 
 from __future__ import annotations
@@ -188,7 +188,6 @@ def constant(bnn: BNN, num: int) -> float:
     if isinstance(bnn.likelihood, Gaussian):
         known = 1.0 if bnn.likelihood.scale is None else bnn.likelihood.scale
         scales.append(np.full(num * bnn.net.widths[-1], known))
-        scales.append(np.ones(len(bnn.likelihood.latents())))
     left_out = np.concatenate(scales)
     return float(-np.sum(0.5 * np.log(2 * np.pi) + np.log(left_out)))
 
