@@ -175,9 +175,9 @@ class Family:
         child, parent = self.roots[lower], self.roots[upper]
         role = mix(self.colours[lower] ^ mix(relation))  # one cell may be a parent in two ways
         anonymous = mix(self.colours[upper] ^ ITSELF)
-        named = np.where(
-            parent > 0, mix(self.colours[upper] ^ mix(parent)), mix(self.colours[upper])
-        )
+        # Within a unit the colour names a cell, unless two cells of it have one colour.
+        name = np.where(self.unclear[parent], len(self.roots) + upper, parent)
+        named = np.where(parent > 0, mix(self.colours[upper] ^ mix(name)), mix(self.colours[upper]))
         named = np.where(parent == child, anonymous, named)
 
         whole = np.zeros(len(self.roots), np.uint64)

@@ -373,6 +373,15 @@ CASES = {
         {"w": (1, 3), "o": (6, 1)},
         [3],
     ),
+    "copies of features that are tied to each other": (
+        lambda p, x: (
+            ((h := x @ p["w"]) + h[:, ::-1])
+            @ p["u"]
+            * (jnp.tanh(jnp.stack([h, h], 1).reshape(3, 8) @ p["v"])).sum(1, keepdims=True)
+        ),
+        {"w": (3, 4), "u": (4, 2), "v": (8, 2)},
+        [2],  # columns of the last
+    ),
     "entries joined by none": (
         lambda p, x: jnp.concatenate([x @ p["w"], jnp.zeros((3, 0))], 1).reshape(3, 4) @ p["o"],
         SHAPES,
