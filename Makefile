@@ -5,6 +5,7 @@
 # make slides  each chapter's figures as slides, in _build/html/slides
 # make alone   each notebook in a fresh environment, from its own first cell (an hour)
 # make pdf     the built book as _build/symmetry-and-variational-inference.pdf; needs Chromium
+# make stan    the reference posteriors' Stan programs against Stan itself (20 minutes the first time; needs g++)
 # make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
 # On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:
@@ -16,6 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 HTML := _build/html
+STAN := _build/stan
 FRESH_CLAIMS := _build/claims-fresh
 # Most of the time is compilation. Light optimisation compiles these small programs in a third of the
 # time and runs them as fast; the plain emitters take a third off what is left; and compiled code is
@@ -28,7 +30,7 @@ ifneq (,$(findstring :,$(CURDIR)))
 $(error Python's environments do not work in a folder whose path has a colon: move this folder)
 endif
 
-.PHONY: book student test check-pages slides pdf alone links bench reproduce serve clean
+.PHONY: book student test check-pages slides pdf alone links bench stan reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
@@ -91,6 +93,13 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_truth.py
 	$(BIN)/python tests/benchmarks/bench_mnist.py
 
+# Stan's Python packages would be the only ones that need a C++ compiler: they stay in an environment of their own.
+stan: $(READY)
+	test -x $(STAN)/bin/python || "$(PYTHON)" -m venv $(STAN)
+	$(STAN)/bin/python -m pip install --quiet pystan==3.10.0 httpstan==4.13.0 posteriordb==0.2.0
+	XDG_CACHE_HOME="$$PWD/$(STAN)/compiled" $(COMPILE) $(BIN)/python book/reproduce/stan_densities.py $(STAN)/bin/python
+	SYMVI_STAN="$$PWD/_build/results/stan" $(COMPILE) $(BIN)/python -m pytest tests/truth/test_stan_itself.py
+
 # Settings that are finished are kept in _build/results; remove that folder to begin anew.
 reproduce: $(READY)
 	$(BIN)/python book/reproduce/two_weights.py
@@ -103,6 +112,7 @@ reproduce: $(READY)
 	$(BIN)/python book/reproduce/mnist_causes.py
 	$(BIN)/python book/reproduce/uci.py
 	$(BIN)/python book/reproduce/width_collapse.py
+	$(BIN)/python book/reproduce/channels.py
 
 serve:
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run make book"; exit 1; }

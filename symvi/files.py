@@ -1,9 +1,10 @@
-"""The one way that symvi writes a file: all of it or nothing."""
+"""The one way that symvi writes a file, or a folder of files: all of it or nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -46,6 +47,39 @@ def whole_file(path) -> Iterator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def whole_folder(path) -> Iterator[Path]:
+    """Give a temporary folder to fill; it becomes the folder `path` when the block ends well.
+
+    If the block raises, or the process dies, `path` is as it was before. Leftovers of processes
+    that were killed while they filled this same folder are removed.
+
+    Raises
+    ------
+    OSError
+        `path` exists and is not an empty folder, or it cannot be made; the message names `path`.
+    """
+    path = Path(os.path.abspath(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+        name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
+    except OSError as error:
+        raise _named(error, path) from error
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.rmdir()  # an error unless it is empty
+        os.replace(partial, path)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:
+            raise _named(error, path) from error
+        raise
+
+
 def write_text(path, text: str) -> None:
     """Write `text` to `path` in UTF-8, all of it or nothing."""
     with whole_file(path) as partial:
@@ -53,7 +87,7 @@ def write_text(path, text: str) -> None:
 
 
 def remove_leftovers(path) -> None:
-    """Remove temporary files of `path` that are older than ten minutes: their writers were killed.
+    """Remove what was to become `path` and is older than ten minutes: its writer was killed.
 
     Younger ones may belong to another process, here or on a machine that shares the folder.
     """
@@ -61,7 +95,7 @@ def remove_leftovers(path) -> None:
     for left in path.parent.glob(f".{path.name}-*.tmp"):
         with contextlib.suppress(OSError):  # somebody else may have removed it
             if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _umask() -> int:

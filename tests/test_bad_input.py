@@ -1318,6 +1318,26 @@ bad(
     "drawn",
     "sample_stats with diverging and energy",
 )
+each(
+    "export_posteriordb(names)",
+    lambda v: symvi.truth.export_posteriordb("never-written", v),
+    ("mnist", ["mnist"], ["two-weight", 3]),
+    "name",
+    "one of 'two-weight'",
+)
+each(
+    "export_posteriordb(no names)",
+    lambda v: symvi.truth.export_posteriordb("never-written", v),
+    ([], ()),
+    "names",
+    "at least one reference posterior",
+)
+bad(
+    "export_posteriordb(folder)",
+    in_folder(lambda f: symvi.truth.export_posteriordb(junk(f / "c"), ["two-weight"])),
+    "folder",
+    "new or empty folder",
+)
 each("convergence(bnn)", lambda v: symvi.convergence(v, drawn(), X, Y), NOT_BNN, "bnn", "BNN")
 each(
     "inference_data(bnn)",

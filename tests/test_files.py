@@ -146,6 +146,81 @@ class TestWhatCannotBeWritten:
         assert names(tmp_path) == ["a.txt"]
 
 
+class TestWholeFolder:
+    def fill(self, path: Path, error: BaseException | None = None) -> None:
+        with files.whole_folder(path) as partial:
+            files.write_text(partial / "below" / "a.txt", "whole")
+            assert partial.parent == path.parent
+            if error:
+                raise error
+
+    @pytest.mark.parametrize("empty", [False, True])
+    def test_it_appears_when_the_block_ends(self, tmp_path, empty):
+        path = tmp_path / "new" / "folder"
+        if empty:
+            path.mkdir(parents=True)
+        self.fill(path)
+        assert names(path.parent) == ["folder"]
+        assert (path / "below" / "a.txt").read_text(encoding="utf-8") == "whole"
+
+    def test_a_relative_path(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with files.whole_folder("folder") as partial:
+            files.write_text(partial / "a.txt", "whole")
+        assert names(tmp_path / "folder") == ["a.txt"]
+
+    @pytest.mark.parametrize("error", [KeyError("a"), KeyboardInterrupt(), SystemExit()])
+    def test_an_error_leaves_what_was_there(self, tmp_path, error):
+        with pytest.raises(type(error)):
+            self.fill(tmp_path / "folder", error)
+        assert names(tmp_path) == []
+
+    def test_a_folder_with_something_in_it_stays(self, tmp_path):
+        path = tmp_path / "folder"
+        files.write_text(path / "precious", "keep me")
+        with pytest.raises(OSError, match="folder") as raised:
+            self.fill(path)
+        assert raised.value.filename == str(path)
+        assert names(tmp_path) == ["folder"]
+        assert names(path) == ["precious"]
+
+    def test_a_file_in_its_place_stays(self, tmp_path):
+        path = tmp_path / "folder"
+        files.write_text(path, "keep me")
+        with pytest.raises(NotADirectoryError, match="folder"):
+            self.fill(path)
+        assert path.read_text(encoding="utf-8") == "keep me"
+        assert names(tmp_path) == ["folder"]
+
+    def test_a_full_disk_names_the_folder(self, tmp_path):
+        with pytest.raises(OSError, match=r"No space.*folder"):
+            self.fill(tmp_path / "folder", OSError(errno.ENOSPC, "No space left on device"))
+        assert names(tmp_path) == []
+
+    def test_what_a_killed_writer_left_goes(self, tmp_path):
+        left = tmp_path / ".folder-k1ll3d.tmp"
+        files.write_text(left / "a.txt", "half")
+        then = time.time() - 2 * files.STALE
+        os.utime(left, (then, then))
+        self.fill(tmp_path / "folder")
+        assert names(tmp_path) == ["folder"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+    def test_permissions_follow_the_umask(self, tmp_path):
+        before = os.umask(0o027)
+        try:
+            self.fill(tmp_path / "folder")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o750
+
+    def test_a_folder_that_cannot_be_made(self, tmp_path):
+        (tmp_path / "file").write_text("", encoding="utf-8")
+        with pytest.raises(OSError, match="folder") as raised:
+            self.fill(tmp_path / "file" / "folder")
+        assert raised.value.filename == str(tmp_path / "file" / "folder")
+
+
 def test_text_is_utf8_with_plain_line_ends(tmp_path):
     files.write_text(tmp_path / "a.txt", "σ ≤ 1\nλ\n")
     assert (tmp_path / "a.txt").read_bytes() == "σ ≤ 1\nλ\n".encode()

@@ -43,6 +43,7 @@ IDENTITIES = frozenset(
         "own-signs",
         "own-smc-grid",
         "own-smc-linear",
+        "own-stan",
         "own-torch",
         "own-tracing",
         "own-transposition",

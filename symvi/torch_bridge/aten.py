@@ -20,7 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from symvi.torch_bridge.windows import convolution as shifted_convolution
+from symvi.torch_bridge.windows import largest
+
 OPERATIONS = {}
+COPIES = 100_000  # numbers of a datum that a convolution may copy to be quick for many draws
 
 
 def operation(*names):
@@ -241,10 +245,18 @@ def convolution(x, weight, bias, stride, padding, dilation, transposed, output_p
         weight = turned(weight, groups)
     else:
         pads, strides, spread = [(p, p) for p in padding], stride, (1,) * k
-    out = lax.conv_general_dilated(
-        x, weight, strides, pads, spread, dilation, feature_group_count=groups
-    )
+    if groups == 1 and not transposed and few_copies(x, weight.shape[2:]):
+        out = shifted_convolution(x, weight, strides, pads, dilation)
+    else:
+        out = lax.conv_general_dilated(
+            x, weight, strides, pads, spread, dilation, feature_group_count=groups
+        )
     return out if bias is None else out + bias.reshape(-1, *[1] * k)
+
+
+def few_copies(x, sizes) -> bool:
+    """Whether a copy of a datum for each entry of a window is small; see `windows`."""
+    return math.prod(sizes) * x.size <= COPIES
 
 
 def turned(weight, groups):
@@ -299,7 +311,10 @@ def max_pool(x, kernel_size, stride=(), padding=0, dilation=1, ceil_mode=False, 
     kernel, stride, dilation, pads, _ = windows(
         x, k, kernel_size, stride, padding, dilation, ceil_mode
     )
-    values = reduce_windows(x, lowest(x.dtype), lax.max, kernel, stride, dilation, pads)
+    if few_copies(x, kernel) and jnp.issubdtype(x.dtype, jnp.floating):
+        values = largest(x, kernel, stride, pads, dilation)
+    else:
+        values = reduce_windows(x, lowest(x.dtype), lax.max, kernel, stride, dilation, pads)
     return values, refused_indices
 
 

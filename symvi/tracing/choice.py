@@ -65,7 +65,7 @@ def choose(cells: Cells, shapes: dict) -> Choice:
     notes = [*cells.notes, *notes, *_unclear(family.num_unclear)]
     names = list(shapes)
     where = _places(cells, names)
-    standing = [Standing(one, where, names) for one in family.alike()]
+    standing = [Standing(one, where, names) for one in alike]
     standing = [one for one in standing if one.places.shape[1] > 0]
     chosen, left = _apart(standing)
     named = list(_named(sorted(chosen, key=standing.index)))

@@ -11,7 +11,9 @@ from symvi.truth.diagnostics import (
 from symvi.truth.evidence import Evidence, log_evidence
 from symvi.truth.grid import GridPosterior, grid_posterior
 from symvi.truth.hamiltonian import nuts
+from symvi.truth.posteriordb import export_posteriordb
 from symvi.truth.references import reference_model, reference_posterior
+from symvi.truth.stan_code import from_stan_draws, stan_data, stan_draws, stan_program
 
 __all__ = [
     "Evidence",
@@ -20,6 +22,8 @@ __all__ = [
     "aligned",
     "bridge_evidence",
     "convergence",
+    "export_posteriordb",
+    "from_stan_draws",
     "function_space",
     "grid_posterior",
     "log_evidence",
@@ -27,4 +31,7 @@ __all__ = [
     "posteriordb_rule",
     "reference_model",
     "reference_posterior",
+    "stan_data",
+    "stan_draws",
+    "stan_program",
 ]

@@ -266,7 +266,7 @@ def posteriordb_rule(bnn: BNN, drawn: InferenceData, full=None) -> dict:
         "draws": chains * draws,
         "chains": chains,
         "rhat": summary(view)["rhat"],
-        "lag1": float(_lag_one(view).max()),
+        "lag1": float(lag_one(view).max()),
         **_worst_energies(drawn, full),
     }
     enough = found["draws"] == DB_DRAWS and chains >= DB_CHAINS
@@ -275,7 +275,7 @@ def posteriordb_rule(bnn: BNN, drawn: InferenceData, full=None) -> dict:
     return {**found, "passes": bool(enough and independent and well)}
 
 
-def _lag_one(view: np.ndarray) -> np.ndarray:
+def lag_one(view: np.ndarray) -> np.ndarray:
     """The mean over chains of absolute autocorrelations at lag 1, shape ``(m,)``.
 
     `view` is ``(chains, draws, m)``. A chain that stands still has none and counts as 1.
