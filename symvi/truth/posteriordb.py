@@ -1,7 +1,7 @@
 """Reference posteriors in the format of posteriordb: Stan programs, data, draws, and what is known
 of them.
 
-A database of posteriors (Magnusson et al. 2024) is a folder:
+A database of posteriors (Magnusson et al. 2024) is a folder::
 
     posteriors/NAME.json                              which model, which data, which draws
     models/stan/MODEL.stan, models/info/MODEL.info.json

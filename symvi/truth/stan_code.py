@@ -1,11 +1,11 @@
 """A model in Stan: its program, its data, and draws under the names that Stan gives them.
 
 Stan samples on the real line: a scale sigma > 0 is replaced by log sigma, and the log density gains
-the log Jacobian of that change, log sigma. Ours is a density of log sigma from the start,
+the log Jacobian of that change, log sigma. Ours is a density of log sigma from the start::
 
-    log sigma ~ N(0, 1),   which Stan writes as   sigma ~ lognormal(0, 1):
+    log sigma ~ N(0, 1),   which Stan writes as   sigma ~ lognormal(0, 1)
 
-    lognormal(sigma) = N(log sigma; 0, 1) / sigma,   times the Jacobian sigma.
+    lognormal(sigma) = N(log sigma; 0, 1) / sigma,   times the Jacobian sigma
 
 So Stan's log density of all unconstrained parameters and ``bnn.log_joint`` differ by the constants
 that Stan leaves out only: 1/2 log 2 pi of each weight and of each number observed with Gaussian
