@@ -1,6 +1,7 @@
 """The formulas of book/reproduce/width_collapse.py: each against a closed form, draws or a twin."""
 
 import itertools
+import json
 import math
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import symvi
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "reproduce"))
 import width_collapse as wide
 
+RESULTS = Path(wide.__file__).parents[1] / "results" / "width_collapse.json"
 RULE = wide.product_rule(20, 3)
 BOTH_SIGNS = (-1, 1)
 
@@ -213,3 +215,15 @@ def test_data_sets_are_by_their_rule():
         np.testing.assert_allclose(
             wide.targets(0), amplitude * np.sin(frequency * wide.INPUTS + phase)
         )
+
+
+def test_results_are_those_of_the_script():
+    """The cells that it asks for, and the limits of the data sets of its rule."""
+    stored = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert [row["cell"] for row in stored["cells"]] == wide.cells()
+    covariance = wide.kernel(wide.X)
+    for seed, row in zip(wide.SEEDS, stored["limit"], strict=True):
+        exact = wide.gaussian_process(wide.targets(seed), covariance)
+        np.testing.assert_allclose(row["y"], wide.targets(seed), atol=1e-4)
+        assert row["log_evidence"] == pytest.approx(exact.log_evidence, abs=0.01)
+        assert row["shifted_elbo"] == pytest.approx(exact.shifted_elbo, abs=0.01)
