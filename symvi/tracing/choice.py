@@ -140,15 +140,23 @@ def _places(cells: Cells, names: list) -> np.ndarray:
 def _apart(standing: list) -> tuple:
     """Sets that move entries of their own, those that add most first; and the sets left out.
 
-    Sets that lie within the units of another are weighed together against it.
+    Sets that lie within the units of another are weighed together against it, and come first where
+    they weigh more.
     """
     moves = [one.moves for one in standing]
     meets = [
         [j for j, other in enumerate(moves) if j != i and own & other]
         for i, own in enumerate(moves)
     ]
-    rivals = [sum(standing[j].log_order for j in others) for others in meets]
-    order = sorted(range(len(standing)), key=lambda i: rivals[i] - standing[i].log_order)
+    excess = [
+        sum(standing[j].log_order for j in others) - one.log_order
+        for one, others in zip(standing, meets, strict=True)
+    ]
+    several = [
+        len(others) > 1 and not any(set(meets[j]) & set(others) for j in others) for others in meets
+    ]
+    outweighed = [many and more > 0 for many, more in zip(several, excess, strict=True)]
+    order = sorted(range(len(standing)), key=lambda i: (outweighed[i], excess[i]))
     taken, left, used = [], [], set()
     for i in order:
         if used & set(meets[i]):

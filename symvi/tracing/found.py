@@ -121,8 +121,8 @@ def find_symmetry(apply, params, x) -> Found:
 
     The function is traced by JAX and its equations are read one by one (chapter 15): units that
     play the same role may be exchanged. What cannot be analysed keeps its units in place and is
-    listed in ``notes``. Before returning the symmetry is verified in float64, with random weights
-    and random elements.
+    listed in ``notes``. Before returning the symmetry is verified in float64, with random weights,
+    inputs and elements.
 
     Parameters
     ----------
@@ -139,7 +139,8 @@ def find_symmetry(apply, params, x) -> Found:
     ------
     ValueError
         No function, parameters without an array of floating numbers, a function that JAX cannot
-        trace, outputs that are not finite, or (an error of ours) a symmetry that is none.
+        trace, in float64 too, outputs that are not finite, or (an error of ours) a symmetry that
+        is none.
     """
     if not callable(apply):
         raise expected("apply", "a function (params, x)", described(apply), PURE)
@@ -198,7 +199,12 @@ def label(apply, shapes: dict, x, data: dict | None = None) -> Choice:
     weights = {name: jax.ShapeDtypeStruct(shape, jnp.float64) for name, shape in shapes.items()}
     fixed = {name: value for name, (value, _) in (data or {}).items()}
     given = (weights, x) if data is None else (weights, fixed, x)
-    program = jax.make_jaxpr(apply)(*given)
+    try:
+        program = jax.make_jaxpr(apply)(*given)
+    except TypeError as error:  # such as a loop whose state is float32 whatever the weights are
+        wanted, got = "a function that takes weights in float64", str(error).splitlines()[0]
+        remedy = "let dtypes follow the weights, as param_dtype=float does in Flax"
+        raise expected("apply", wanted, got, remedy) from error
     inputs = [Traced(cells.parameter(name, shapes[name])) for name in sorted(shapes)]
     for name in sorted(fixed):
         inputs.append(Traced(cells.data(np.asarray(fixed[name]), data[name][1])))
@@ -227,7 +233,7 @@ def _used(program, names: list) -> list:
 def _verify(found: Found, x) -> None:
     rng = np.random.default_rng(0)
     weights = {name: like(value, rng) for name, value in found.params.items()}
-    x = jax.tree.map(_in_double, x)
+    x = jax.tree.map(lambda leaf: _random_inputs(leaf, rng), x)
 
     def outputs(named, x):
         leaves = jax.tree.leaves(found.apply(named, x))
@@ -237,9 +243,12 @@ def _verify(found: Found, x) -> None:
     verify(found.nested, lambda named: run(named, x), weights)
 
 
-def _in_double(leaf) -> np.ndarray:
+def _random_inputs(leaf, rng) -> np.ndarray:
+    """Random numbers as large as the inputs that were passed; whole numbers as they are."""
     leaf = np.asarray(leaf)
-    return leaf.astype(np.float64) if leaf.dtype.kind == "f" else leaf
+    if leaf.dtype.kind != "f":
+        return leaf
+    return like(leaf, rng) if np.isfinite(leaf).all() else leaf.astype(np.float64)
 
 
 __all__ = ["Found", "find_symmetry"]

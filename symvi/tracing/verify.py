@@ -1,8 +1,9 @@
-"""The last step of every search: random elements leave the outputs for random weights unchanged.
+"""The last step of every search: elements leave the outputs for random weights unchanged.
 
-In float64 and with NumPy around one compiled forward pass: for a false generator the change is a
-nonzero analytic function of weights and inputs, almost everywhere different from zero, so that a
-few elements find it as surely as many do.
+In float64 and with NumPy around one compiled forward pass. An element that is no symmetry changes
+the outputs for almost all weights and inputs. Elements are drawn so that a false group of any size
+has one: cycles through all units (which move every unit, so that a unit that must stay is found),
+exchanges of two units, and uniform permutations, two of each.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from symvi.checks import expected
 from symvi.symmetry import Nested, Symmetry
 
 TOLERANCE = 1e-10  # relative, in float64
-ELEMENTS = 3
+KINDS = ("cycle", "exchange", "uniform") * 2
 # Programs that run four times are compiled as quickly as is sound.
 QUICK = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
 
 
 def verify(symmetry: Symmetry | Nested, outputs, weights: dict, seed: int = 0) -> None:
-    """ValueError unless ``outputs(g w) == outputs(w)`` to 1e-10 for three random g.
+    """ValueError unless ``outputs(g w) == outputs(w)`` to 1e-10 for six random g.
 
     `outputs` takes a flat dict of NumPy arrays and returns one; the change is relative to the
     larger of 1 and the largest output.
@@ -31,19 +32,20 @@ def verify(symmetry: Symmetry | Nested, outputs, weights: dict, seed: int = 0) -
     if not np.isfinite(size):
         remedy = "pass weights and inputs of a usual size, or a function that is finite everywhere"
         raise expected("outputs", "finite numbers for random weights", "NaN or infinity", remedy)
-    for _ in range(ELEMENTS if symmetry.groups else 0):
-        change = np.abs(outputs(moved(symmetry, weights, rng)) - before).max() / max(1.0, size)
+    for kind in KINDS if symmetry.groups else ():
+        after = outputs(moved(symmetry, weights, rng, kind))
+        change = np.abs(after - before).max() / max(1.0, size)
         if not change <= TOLERANCE:
             wanted = f"outputs unchanged to {TOLERANCE:g}"
             remedy = "the group is no symmetry of this network: correct its axes"
             raise expected("verify", wanted, f"a relative change of {change:.3g}", remedy)
 
 
-def moved(symmetry: Symmetry | Nested, weights: dict, rng) -> dict:
-    """The weights after a random element, in NumPy."""
+def moved(symmetry: Symmetry | Nested, weights: dict, rng, kind: str) -> dict:
+    """The weights after a random element of one of `KINDS`, in NumPy."""
     out, signed = dict(weights), getattr(symmetry, "signed", False)
     for group in symmetry.groups:
-        order = rng.permutation(group.size)
+        order = permutation(group.size, rng, kind)
         signs = rng.choice([-1.0, 1.0], group.size) if signed else np.ones(group.size)
         for axis in group.entries:
             value = np.moveaxis(out[axis.param], axis.axis, 0)
@@ -53,6 +55,19 @@ def moved(symmetry: Symmetry | Nested, weights: dict, rng) -> dict:
             result[places] = value[places[order]] * stretched
             out[axis.param] = np.moveaxis(result, 0, axis.axis)
     return out
+
+
+def permutation(size: int, rng, kind: str) -> np.ndarray:
+    """A random permutation of one of `KINDS`; none but the uniform one leaves all in place."""
+    random = rng.permutation(size)
+    if kind == "uniform" or size == 1:
+        return random
+    order = np.arange(size)
+    if kind == "cycle":
+        order[random] = np.roll(random, 1)
+    else:
+        order[random[:2]] = random[1::-1]
+    return order
 
 
 def compiled(function, *given):

@@ -13,6 +13,7 @@ from symvi.tracing.cells import Cells
 from symvi.tracing.exact import log_automorphisms
 from symvi.tracing.groups import Family, units
 from symvi.tracing.reading import RULES, Traced, blocks_of, read
+from symvi.tracing.verify import verify
 
 LAX = jax.lax
 
@@ -363,3 +364,43 @@ def test_an_operation_without_a_rule_pins_what_it_touches():
     found = symvi.find_symmetry(apply, weights({"w": (3, 4), "v": (3, 2)}), normal(5, 3))
     assert found.symmetry.groups == ()
     assert any("an operation that is not analysed pins" in note for note in found.notes)
+
+
+def test_many_small_groups_weigh_more_than_their_blocks():
+    """Three pairs, (2!)^3 = 8, against 3! exchanges of whole pairs."""
+
+    def apply(p, x):
+        blocks = (x @ p["w"]).reshape(-1, 3, 2)
+        blocks = blocks / jnp.sqrt((blocks**2).mean(-1, keepdims=True) + 1.0)
+        return blocks.reshape(-1, 6) @ p["o"]
+
+    found = symvi.find_symmetry(apply, weights({"w": (3, 6), "o": (6, 1)}), normal(2, 3))
+    assert found.symmetry.order == 8 and found.nested.order == 48
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_a_false_group_of_few_units_is_refused(size):
+    """One unit of `size` must stay; elements that move every unit and that exchange two find it."""
+    axes = (("w", 0),)
+    false = symvi.Symmetry((symvi.UnitGroup("g", size, axes),))
+    factors = np.r_[2.0, np.ones(size - 1)]
+    for seed in range(50):
+        with pytest.raises(ValueError, match="verify: expected outputs unchanged"):
+            verify(false, lambda w: w["w"] @ factors, {"w": normal(size)}, seed)
+
+
+def test_zeros_as_inputs_do_not_blind_the_verification(monkeypatch):
+    apply, shapes, *_ = ZOO["in order"]
+    monkeypatch.setitem(RULES, "cumsum", lambda cells, equation, blocks, shapes: blocks[0])
+    with pytest.raises(ValueError, match="verify: expected outputs unchanged"):
+        symvi.find_symmetry(apply, weights(shapes), np.zeros((2, 3)))
+
+
+def test_a_loop_in_float32_is_refused_with_the_way_out():
+    def apply(p, x):
+        start = jnp.zeros(4, jnp.float32)
+        step = lambda h, row: (jnp.tanh(row @ p["w"] + h), None)  # noqa: E731
+        return LAX.scan(step, start, x)[0] @ p["o"]
+
+    with pytest.raises(ValueError, match="apply: expected a function that"):
+        symvi.find_symmetry(apply, weights({"w": (3, 4), "o": (4, 1)}), normal(5, 3))

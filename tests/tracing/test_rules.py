@@ -371,7 +371,7 @@ CASES = {
     "copies of equal columns": (
         lambda p, x: jnp.tile(x[:, :1] * p["w"][0], (1, 2)) @ p["o"],
         {"w": (1, 3), "o": (6, 1)},
-        [3],
+        [2, 2, 2],
     ),
     "copies of features that are tied to each other": (
         lambda p, x: (
