@@ -113,7 +113,7 @@ class Nested:
     def act(self, g: Element, params: dict) -> dict:
         """The weights g w: units move within their blocks, then the blocks.
 
-        A left action, as :meth:`Symmetry.act`; raises ValueError as that does.
+        A left action, as :meth:`symvi.Symmetry.act`; raises ValueError as that does.
         """
         within, between = self._parts(g)
         return self.blocks.act(between, self.product.act(within, params))
@@ -135,7 +135,7 @@ class Nested:
         return _joined(self._at_blocks(self.product.inverse(within), back), back)
 
     def verify(self, apply, params: dict, x, **settings) -> float:
-        """As :meth:`Symmetry.verify`, with elements of this group."""
+        """As :meth:`symvi.Symmetry.verify`, with elements of this group."""
         return Symmetry.verify(self, apply, params, x, **settings)
 
     def check_weights(self, params: dict) -> None:
