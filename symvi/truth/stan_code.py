@@ -113,9 +113,9 @@ def stan_draws(bnn: BNN, draws) -> dict:
 
 
 def from_stan_draws(bnn: BNN, columns) -> dict:
-    """The draws that :func:`symvi.truth.stan_draws` turned into `columns`: arrays ``(*batch, *shape)`` by name.
+    """The draws that were turned into `columns`, as arrays ``(*batch, *shape)`` by name.
 
-    So draws of Stan, or of a chain of posteriordb, can be aligned, judged and compared as ours.
+    The inverse of :func:`symvi.truth.stan_draws`. So draws of Stan, or of a chain of posteriordb, can be aligned, judged and compared as ours.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _label(name: str, place: tuple) -> str:
 
 
 def unconstrained(bnn: BNN, draws) -> dict:
-    """As :func:`symvi.truth.stan_draws`, but on the real line, where Stan samples: `sigma` is log sigma."""
+    """As :func:`symvi.truth.stan_draws`, but on the real line: `sigma` is log sigma there."""
     _check(bnn)
     draws, batch = check_draws(bnn, draws)
     columns = {}
