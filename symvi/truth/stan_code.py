@@ -115,7 +115,8 @@ def stan_draws(bnn: BNN, draws) -> dict:
 def from_stan_draws(bnn: BNN, columns) -> dict:
     """The draws that were turned into `columns`, as arrays ``(*batch, *shape)`` by name.
 
-    The inverse of :func:`symvi.truth.stan_draws`. So draws of Stan, or of a chain of posteriordb, can be aligned, judged and compared as ours.
+    The inverse of :func:`symvi.truth.stan_draws`.
+    So draws of Stan, or of a chain of posteriordb, can be aligned, judged and compared as ours.
 
     Parameters
     ----------
