@@ -22,6 +22,8 @@ from symvi.symmetry.element import Element
 from symvi.symmetry.group import Symmetry
 from symvi.symmetry.units import UnitGroup
 
+FAMILIES = "pass a dict of tuples of tuples of names, () for blocks without groups of their own"
+
 
 @dataclass(frozen=True, repr=False)
 class Nested:
@@ -51,20 +53,31 @@ class Nested:
 
     def __post_init__(self):
         self._check_parts()
-        named = {name: tuple(map(tuple, given)) for name, given in self.families.items()}
+        named = {name: _as_families(given) for name, given in self.families.items()}
         object.__setattr__(self, "families", named)
+        members = [member for given in named.values() for family in given for member in family]
+        if len(set(members)) < len(members):
+            remedy = "list each group of the product once"
+            raise expected("families", "each group in one family", sorted(members), remedy)
         for name, families in named.items():
             size = self.blocks.group(name).size
             for family in families:
-                sizes = {self.product.group(member).size for member in family}
-                if len(family) != size or len(sizes) != 1:
-                    wanted = f"one group of the same size for each of {size} blocks of {name!r}"
+                alike = {self._form(member) for member in family}
+                if len(family) != size or len(alike) != 1:
+                    wanted = (
+                        f"one group of the same size and axes for each of {size} blocks of {name!r}"
+                    )
                     remedy = "list the groups in the order of the blocks"
                     raise expected("families", wanted, list(family), remedy)
         if not all(self._fits(group) for group in self.blocks.groups):
             wanted = "blocks whose members keep their places"
             got = "exchanges that do not fit the product"
             raise expected("blocks", wanted, got, "correct the places or the families")
+
+    def _form(self, name: str) -> tuple:
+        """The size of a group of the product, and the axes on which it stands."""
+        group = self.product.group(name)
+        return group.size, tuple((axis.param, axis.axis) for axis in group.entries)
 
     def _check_parts(self) -> None:
         for label, part in (("product", self.product), ("blocks", self.blocks)):
@@ -74,10 +87,10 @@ class Nested:
         names = [group.name for group in (*self.product.groups, *self.blocks.groups)]
         if len(set(names)) < len(names):
             raise expected("groups", "groups of different names", names, "name them apart")
-        named = sorted(group.name for group in self.blocks.groups)
-        if not isinstance(self.families, dict) or sorted(self.families) != named:
-            remedy = "pass a dict of tuples of names, () for blocks without groups of their own"
-            raise expected("families", f"the names {named}", described(self.families), remedy)
+        named = {group.name for group in self.blocks.groups}
+        if not isinstance(self.families, dict) or set(self.families) != named:
+            got = described(self.families)
+            raise expected("families", f"the names {sorted(named)}", got, FAMILIES)
 
     def __hash__(self) -> int:
         return hash((self.product, self.blocks, tuple(sorted(self.families.items()))))
@@ -124,6 +137,12 @@ class Nested:
         Raises ValueError if g or h is no element of this group.
         """
         (within_g, between_g), (within_h, between_h) = self._parts(g), self._parts(h)
+        parts = [(self.blocks, between_g), (self.blocks, between_h)]
+        parts += [(self.product, within_g), (self.product, within_h)]
+        batches = {group._check_element(element) for group, element in parts if group.groups}
+        if len(batches) > 1:
+            remedy = "use jax.vmap to compose each of a batch with one element"
+            raise expected("compose", "elements of one batch shape", sorted(batches), remedy)
         pulled = self._at_blocks(within_g, between_h)
         within = self.product.compose(pulled, within_h)
         return _joined(within, self.blocks.compose(between_g, between_h))
@@ -131,6 +150,7 @@ class Nested:
     def inverse(self, g: Element) -> Element:
         """The element that undoes g; works on batches. ValueError if it is none of this group."""
         within, between = self._parts(g)
+        self.product._check_element(within)
         back = self.blocks.inverse(between)
         return _joined(self._at_blocks(self.product.inverse(within), back), back)
 
@@ -193,6 +213,18 @@ class Nested:
                 found = [where.get(index, (-1, -1))[1] for index in indices.reshape(-1)]
                 return np.array(found).reshape(indices.shape)
         return None
+
+
+def _as_families(given) -> tuple:
+    """Families as tuples of texts; ValueError unless they are."""
+    try:
+        families = tuple(tuple(family) for family in given)
+    except TypeError:
+        families = ((None,),)
+    texts = all(isinstance(member, str) for family in families for member in family)
+    if not texts or any(isinstance(family, str) for family in given):
+        raise expected("families", "tuples of names", described(given), FAMILIES)
+    return families
 
 
 def _places(axis: Axis, size: int) -> dict:

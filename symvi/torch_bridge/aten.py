@@ -208,8 +208,15 @@ def norm_over(x, axes, keepdims, order):
     if order == 1:
         return size.sum(axes, keepdims=keepdims)
     if order == 2:
-        return jnp.sqrt((x * x).sum(axes, keepdims=keepdims))
-    return (size ** whole(order)).sum(axes, keepdims=keepdims) ** (1 / order)
+        return root((x * x).sum(axes, keepdims=keepdims), jnp.sqrt)
+    total = (size ** whole(order)).sum(axes, keepdims=keepdims)
+    return root(total, lambda positive: positive ** (1 / order))
+
+
+def root(total, function):
+    """A root whose slope at 0 is 0, as PyTorch's is for norms."""
+    zero = total == 0
+    return jnp.where(zero, 0, function(jnp.where(zero, 1, total)))
 
 
 @operation()

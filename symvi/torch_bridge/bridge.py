@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from symvi.checks import expected, needs, one_of
+from symvi.checks import described, expected, needs, one_of
 from symvi.symmetry import Symmetry
 from symvi.torch_bridge.network import TorchNetwork
 from symvi.torch_bridge.torch_export import Exported, exported, in_double
@@ -71,6 +71,11 @@ def from_torch(
     weights = made.weights | {name: made.data[name] for name in travelling}
     data = {name: value for name, value in made.data.items() if name not in travelling}
     values = {name: weights[name] for name in sorted(weights)}
+    if symmetry is not None:
+        if not isinstance(symmetry, Symmetry):
+            remedy = "pass symvi.Symmetry(groups), or leave it out"
+            raise expected("symmetry", "a symvi.Symmetry", described(symmetry), remedy)
+        symmetry.check_weights(values)
     net = TorchNetwork(
         {name: value.shape for name, value in values.items()},
         symmetry,
@@ -137,9 +142,11 @@ def _verify(torch, net: TorchNetwork, example, random: list) -> None:
     for name in random:
         data[name] = _random_buffer(rng, data[name])
     x = _random_inputs(rng, net, example)
-    weights = {name: rng.normal(size=shape) for name, shape in net.shapes.items()}
-    weights = {name: np.asarray(value) for name, value in net._from_noise(weights, np).items()}
+    weights = {name: checking.like(value, rng) for name, value in net._values.items()}
     wanted = _module_outputs(torch, net, weights | {n: data[n] for n in random}, x)
+    if not np.isfinite(wanted).all():
+        remedy = "give the module weights for which its outputs are finite"
+        raise expected("module", "finite outputs for random weights", "NaN or infinity", remedy)
     with jax.enable_x64(True):
         run = checking.compiled(net._run, weights, data, x[:1])
         ours = np.concatenate([run(weights, data, row[None]) for row in x])

@@ -79,11 +79,11 @@ class TorchNetwork:
             noise[name] = jax.random.normal(jax.random.fold_in(key, index), shape)
         return self._from_noise(noise)
 
-    def _from_noise(self, noise: dict, library=jnp) -> dict:
+    def _from_noise(self, noise: dict) -> dict:
         out = {}
         for name, shape in self.shapes.items():
             if name in self._scales:
-                out[name] = library.exp(0.1 * noise[name])  # as a variance must be
+                out[name] = jnp.exp(0.1 * noise[name])  # as a variance must be
             else:
                 scale = 0.1 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
                 out[name] = noise[name] * scale
@@ -103,7 +103,7 @@ class TorchNetwork:
         self._check(params)
         data = {}
         for name, value in self._data.items():
-            data[name] = jnp.asarray(value, float if value.dtype.kind == "f" else None)
+            data[name] = _floats(value) if value.dtype.kind == "f" else jnp.asarray(value)
         return self._made.apply(*self._parted(params, data), x)
 
     def _run(self, params: dict, data: dict, row) -> jax.Array:
@@ -174,3 +174,9 @@ class TorchNetwork:
                 wanted = f"shape (num, *{shape}), one set of weights a row"
                 remedy = "pass weights of this network"
             raise expected(f"params[{name!r}]", wanted, got, remedy)
+
+
+def _floats(value: np.ndarray) -> jax.Array:
+    """An array of JAX's float type, its finite entries within what that holds."""
+    most = float(jnp.finfo(jnp.result_type(float)).max)
+    return jnp.asarray(np.where(np.isfinite(value), np.clip(value, -most, most), value), float)

@@ -13,12 +13,13 @@ import inspect
 import io
 import itertools
 import logging
+import math
 import operator
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from types import ModuleType
 from typing import NamedTuple
 
@@ -48,7 +49,10 @@ class Ref(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One operation of the graph, whose arguments may hold :class:`Ref`; see :func:`origin`."""
+    """One operation of the graph, whose arguments may hold :class:`Ref`; see :func:`origin`.
+
+    Its function is a name of the table, or for one given by hand the function itself.
+    """
 
     name: str
     scope: str
@@ -126,7 +130,8 @@ class Exported:
             args, kwargs = _fill((step.args, step.kwargs), find)
             with jax.named_scope(step.scope):
                 try:
-                    env[step.name] = step.function(*args, **kwargs)
+                    function = OPERATIONS.get(step.function, step.function)
+                    env[step.name] = function(*args, **kwargs)
                 except (TypeError, ValueError, NotImplementedError) as error:
                     where = f"module: {origin(step.scope)}"
                     raise ValueError(f"{where}: {error}; {WAY_ROUND}") from error
@@ -171,14 +176,34 @@ def exported(module, example, functions: dict | None = None) -> Exported:
 
 @contextlib.contextmanager
 def in_double(torch: ModuleType) -> Iterator[None]:
-    """PyTorch without gradients, whose new tensors are float64: as a module is exported."""
+    """PyTorch without gradients and in float64, as a module is exported.
+
+    New tensors are float64, and so is what a module casts to a narrower type.
+    """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _wide(torch):
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+def _wide(torch):
+    """A mode in which casts to float32 and narrower types are casts to float64."""
+    narrow = (torch.float32, torch.float16, torch.bfloat16)
+    casts = (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16)
+
+    def widened(value):
+        return torch.float64 if isinstance(value, torch.dtype) and value in narrow else value
+
+    class Wide(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            function = torch.Tensor.double if function in casts else function
+            kwargs = {name: widened(value) for name, value in (kwargs or {}).items()}
+            return function(*map(widened, args), **kwargs)
+
+    return Wide()
 
 
 def _as_jax(value):
@@ -195,7 +220,16 @@ def _fill(value, find):
         return [_fill(v, find) for v in value]
     if isinstance(value, dict):
         return {k: _fill(v, find) for k, v in value.items()}
-    return value
+    return in_range(value) if isinstance(value, float) else value
+
+
+def in_range(value: float) -> float:
+    """A finite number within what JAX's float type holds, as torch.finfo(torch.float64).min is not
+    where that is float32."""
+    info = jnp.finfo(jnp.result_type(float))
+    if value == 0 or not math.isfinite(value):
+        return value
+    return math.copysign(min(max(abs(value), float(info.tiny)), float(info.max)), value)
 
 
 def _first_line(error) -> str:
@@ -551,7 +585,7 @@ class _Lowering:
         if name == "aten.as_strided" and not node.args[0].meta["val"].is_contiguous():
             remedy = f"call contiguous() first; {WAY_ROUND}"
             raise expected(where, "a view of contiguous memory", name, remedy)
-        return OPERATIONS[name]
+        return name
 
     def _fix(self, node, name) -> None:
         """A value that depends on nothing, by PyTorch."""
@@ -580,8 +614,8 @@ class _Lowering:
                 tensor = tensor.float()
             value, dtype = tensor.numpy(), _dtype(tensor.dtype)
             if value.size and value.dtype.kind in "biuf" and (value == value.flat[0]).all():
-                fill = partial(jnp.full, value.shape, value.flat[0].item(), dtype)
-                self.steps.append(Step(node.name, _scope(node, "full"), fill, (), {}))
+                filled = (value.shape, value.flat[0].item(), dtype)
+                self.steps.append(Step(node.name, _scope(node, "full"), jnp.full, filled, {}))
                 self.nodes[node] = Ref("node", node.name)
             else:
                 self.data[node.name] = value

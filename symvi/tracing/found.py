@@ -15,9 +15,12 @@ from symvi.tracing import indexing, loops, moving, products  # noqa: F401 (they 
 from symvi.tracing.cells import Cells
 from symvi.tracing.choice import Choice, choose
 from symvi.tracing.reading import Traced, blocks_of, read
-from symvi.tracing.verify import compiled, like, verify
+from symvi.tracing.verify import TOLERANCE, compiled, like, verify
 
-PURE = "pass a function (params, x) of JAX operations that returns arrays"
+PURE = (
+    "pass a function (params, x) of JAX operations that returns arrays, whose types follow the "
+    "weights (param_dtype=float in Flax)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +151,7 @@ def find_symmetry(apply, params, x) -> Found:
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
     order = tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
     order = order if order != ("",) else ("params",)
+    _check_names(order)
     arrays = {
         name: as_numbers(f"params[{name!r}]", leaf)
         for name, leaf in zip(order, leaves, strict=True)
@@ -177,13 +181,23 @@ def find_symmetry(apply, params, x) -> Found:
     return found
 
 
+def _check_names(order: tuple) -> None:
+    """ValueError if two leaves have one name, as {"a": {"b": ...}, "a.b": ...} has."""
+    double = sorted({name for name in order if order.count(name) > 1})
+    if double:
+        remedy = "rename keys that hold dots"
+        raise expected("params", "leaves of different names", double, remedy)
+
+
 def _sizes(apply, params, x) -> tuple:
     """The numbers of inputs and outputs of one datum."""
     try:
-        outputs = jax.eval_shape(apply, params, x)
+        with jax.enable_x64(True):
+            outputs = jax.eval_shape(apply, *jax.tree.map(_in_double, (params, x)))
     except Exception as error:  # whatever the function does to what has no values
         got = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        raise expected("apply", "a function that JAX can trace", got, PURE) from error
+        wanted = "a function that JAX can trace, with weights in float64 too"
+        raise expected("apply", wanted, got, PURE) from error
     sizes = []
     for values in (x, outputs):
         sizes.append(sum(math.prod(jnp.shape(leaf)[1:]) for leaf in jax.tree.leaves(values)))
@@ -198,13 +212,9 @@ def label(apply, shapes: dict, x, data: dict | None = None) -> Choice:
     cells = Cells()
     weights = {name: jax.ShapeDtypeStruct(shape, jnp.float64) for name, shape in shapes.items()}
     fixed = {name: value for name, (value, _) in (data or {}).items()}
+    x = jax.tree.map(_in_double, x)
     given = (weights, x) if data is None else (weights, fixed, x)
-    try:
-        program = jax.make_jaxpr(apply)(*given)
-    except TypeError as error:  # such as a loop whose state is float32 whatever the weights are
-        wanted, got = "a function that takes weights in float64", str(error).splitlines()[0]
-        remedy = "let dtypes follow the weights, as param_dtype=float does in Flax"
-        raise expected("apply", wanted, got, remedy) from error
+    program = jax.make_jaxpr(apply)(*given)
     inputs = [Traced(cells.parameter(name, shapes[name])) for name in sorted(shapes)]
     for name in sorted(fixed):
         inputs.append(Traced(cells.data(np.asarray(fixed[name]), data[name][1])))
@@ -217,6 +227,12 @@ def label(apply, shapes: dict, x, data: dict | None = None) -> Choice:
     choice = choose(cells, {name: shapes[name] for name in used})
     unused = [f"parameter {name!r} is not used" for name in shapes if name not in used]
     return choice._replace(notes=(*choice.notes, *unused))
+
+
+def _in_double(leaf):
+    """An input's shape in float64, as the weights are; whole numbers and keys as they are."""
+    is_float = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.float64) if is_float else leaf
 
 
 def _used(program, names: list) -> list:
@@ -237,18 +253,33 @@ def _verify(found: Found, x) -> None:
 
     def outputs(named, x):
         leaves = jax.tree.leaves(found.apply(named, x))
-        return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float64) for leaf in leaves])
+        parts = [part for leaf in leaves for part in (jnp.real(leaf), jnp.imag(leaf))]
+        return jnp.concatenate([jnp.ravel(part).astype(jnp.float64) for part in parts])
 
     run = compiled(outputs, weights, x)
-    verify(found.nested, lambda named: run(named, x), weights)
+    tolerance = max(TOLERANCE, 1000 * _rounding(jax.make_jaxpr(outputs)(weights, x).jaxpr))
+    verify(found.nested, lambda named: run(named, x), weights, tolerance=tolerance)
 
 
-def _random_inputs(leaf, rng) -> np.ndarray:
-    """Random numbers as large as the inputs that were passed; whole numbers as they are."""
-    leaf = np.asarray(leaf)
-    if leaf.dtype.kind != "f":
+def _rounding(program) -> float:
+    """The rounding of the narrowest floating type in a program: of a cast within a network."""
+    found = [0.0]
+    for equation in program.eqns:
+        for variable in equation.outvars:
+            if jnp.issubdtype(variable.aval.dtype, jnp.floating):
+                found.append(float(jnp.finfo(variable.aval.dtype).eps))
+        found += map(_rounding, jax.extend.core.jaxprs_in_params(equation.params))
+    return max(found)
+
+
+def _random_inputs(leaf, rng):
+    """Random numbers as large as the inputs; whole numbers and keys as they are."""
+    if jax.dtypes.issubdtype(jnp.result_type(leaf), jax.dtypes.extended):
         return leaf
-    return like(leaf, rng) if np.isfinite(leaf).all() else leaf.astype(np.float64)
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+        return np.asarray(leaf)
+    leaf = np.asarray(leaf, np.float64)
+    return like(leaf, rng) if np.isfinite(leaf).all() else leaf
 
 
 __all__ = ["Found", "find_symmetry"]

@@ -125,6 +125,39 @@ def test_blocks_without_groups_of_their_own_may_share_places():
     [
         (lambda: example((("qk0", "qk2", "qk1"),)), "blocks: expected blocks whose members keep"),
         (lambda: example((("qk0", "qk1"),)), "families: expected one group of the same size"),
+        (lambda: example((("qk0", "qk0", "qk1"),)), "families: expected each group in one family"),
+        (lambda: example((None,)), "families: expected tuples of names"),
+        (lambda: example(3), "families: expected tuples of names"),
+        (lambda: example(("qk0", "qk1", "qk2")), "families: expected tuples of names"),
+        (
+            lambda: example().compose(example().identity(), example().product.identity()),
+            "group element: expected",
+        ),
+        (
+            lambda: example().compose(example().identity(), example().sample(jax.random.key(0), 2)),
+            "compose: expected elements of one batch shape",
+        ),
+        (
+            lambda: Nested(
+                Symmetry(
+                    (
+                        UnitGroup("g0", 2, (("W", 0, ((0,), (1,))), ("V", 0, ((0,), (1,))))),
+                        UnitGroup("g1", 2, (("W", 0, ((2,), (3,))),)),
+                    )
+                ),
+                Symmetry(
+                    (
+                        UnitGroup(
+                            "B",
+                            2,
+                            (("W", 0, ((0, 1), (2, 3))), ("V", 0, ((0, 1), (2, 3)))),
+                        ),
+                    )
+                ),
+                {"B": (("g0", "g1"),)},
+            ),
+            "families: expected one group of the same size and axes",
+        ),
         (
             lambda: Nested(Symmetry((), signed=True), Symmetry(), {}),
             "product: expected a symvi.Symmetry without signs",

@@ -1,5 +1,7 @@
 """from_torch: the same function in JAX, and only true symmetries."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -876,6 +878,62 @@ def test_layers_that_were_refused_before(name):
     w = net.init(jax.random.key(0))
     x = np.random.default_rng(1).normal(size=shape)
     assert net.nested.verify(net.apply, w, x) < 1e-10
+
+
+class Narrow(nn.Module):
+    """Casts, a mask by the least number, a distance of a row from itself: as people write them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = lin(3, 4), lin(4, 1)
+
+    def forward(self, x):
+        h = self.a(x.float())
+        h = (h.to(torch.float32) * h.float()).to(h.dtype)
+        mask = (1.0 - torch.ones(4)) * torch.finfo(h.dtype).min
+        far = (h[:, :, None] - h[:, None]).norm(dim=-1)
+        return self.b(torch.softmax(h + mask + far, -1, dtype=torch.float32))
+
+
+def test_casts_masks_and_norms():
+    net = symvi.from_torch(Narrow(), torch.zeros(2, 3))
+    assert found(net) == {"a": 4}
+    w, x = net.init(jax.random.key(0)), np.ones((2, 3))
+    slopes = jax.grad(lambda w: net.apply(w, x).sum())(w)
+    assert all(np.isfinite(slope).all() for slope in slopes.values())
+    with jax.enable_x64(False):
+        assert np.isfinite(net.apply(net.params, jnp.ones((2, 3)))).all()
+
+
+def test_a_network_can_be_pickled():
+    net = symvi.from_torch(seq(lin(3, 4), nn.Tanh(), lin(4, 1)), torch.zeros(2, 3))
+    again = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(
+        again.apply(net.params, np.ones((2, 3))), net.apply(net.params, np.ones((2, 3)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "match"),
+    [
+        ("auto", "symmetry: expected a symvi.Symmetry"),
+        (symvi.MLP([3, 6, 2]).symmetry, r"params\['W1'\]: expected size 6"),
+        (symvi.Symmetry((symvi.UnitGroup("a", 4, (("weight", 3),)),)), "expected size 4"),
+    ],
+)
+def test_a_symmetry_that_does_not_fit(symmetry, match):
+    with pytest.raises(ValueError, match=match):
+        symvi.from_torch(lin(3, 4), torch.zeros(2, 3), symmetry=symmetry)
+
+
+def test_parameters_that_must_be_positive():
+    module = Net(
+        lambda s, x: s.b(torch.tanh(s.a(x) / torch.sqrt(s.v))),
+        a=lin(3, 4),
+        v=torch.ones(4),
+        b=lin(4, 1),
+    )
+    assert found(symvi.from_torch(module, torch.zeros(2, 3))) == {"a": 4}
 
 
 def test_tokens_are_data_too():

@@ -396,6 +396,31 @@ def test_zeros_as_inputs_do_not_blind_the_verification(monkeypatch):
         symvi.find_symmetry(apply, weights(shapes), np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+def test_inputs_of_any_type(dtype):
+    """A convolution is strict about types: weights are read in float64, and inputs with them."""
+    apply, shapes, size, log_order, _ = ZOO["convolutions"]
+    found = symvi.find_symmetry(apply, weights(shapes), jnp.ones(size, dtype))
+    assert found.symmetry.log_order == pytest.approx(log_order)
+
+
+def test_a_cast_within_a_network_is_verified_to_its_rounding():
+    def apply(p, x):
+        return jax.nn.softmax((x @ p["w"]).astype(jnp.float32)).astype(x.dtype) @ p["o"]
+
+    shapes = {"w": (3, 4), "o": (4, 1)}
+    found = symvi.find_symmetry(apply, weights(shapes), normal(2, 3))
+    assert found.symmetry.order == 24
+
+
+def test_two_leaves_of_one_name_are_refused():
+    params = {"a": {"b": normal(3, 3)}, "a.b": normal(3, 3)}
+    with pytest.raises(
+        ValueError, match=r"params: expected leaves of different names, got \['a.b'"
+    ):
+        symvi.find_symmetry(lambda p, x: x @ p["a"]["b"] @ p["a.b"], params, normal(2, 3))
+
+
 def test_a_loop_in_float32_is_refused_with_the_way_out():
     def apply(p, x):
         start = jnp.zeros(4, jnp.float32)
