@@ -37,7 +37,6 @@ from symvi.truth.references import RECIPES, reference_model, reference_posterior
 from symvi.truth.stan_code import stan_data, stan_draws, stan_program, stan_shapes
 
 AUTHOR = "The symvi contributors"
-HOME = "https://github.com/symmetry-vi/symmetry-and-variational-inference"
 ADDED = "2026-11-24"  # when the reference draws were made
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a file in a zip archive: the same bytes on each export
 
@@ -126,7 +125,7 @@ def _posterior_info(entry: Entry, shapes: dict) -> dict:
     return {
         "name": entry.name,
         "keywords": ["neural net", "multimodal", "permutation symmetry"],
-        "urls": HOME,
+        "urls": None,
         "model_name": entry.model,
         "data_name": entry.data,
         "reference_posterior_name": entry.name,
@@ -150,7 +149,7 @@ def _model_info(entry: Entry, bnn) -> dict:
         "title": entry.title,
         "prior": {"keywords": []},
         "description": description,
-        "urls": HOME,
+        "urls": None,
         "model_implementations": {
             "stan": {"model_code": f"models/stan/{entry.model}.stan", "stan_version": ">=2.26.0"}
         },
@@ -167,7 +166,7 @@ def _data_info(entry: Entry, data) -> dict:
         "keywords": None,
         "title": title,
         "description": f"{description} Source: {data.source}.",
-        "urls": HOME,
+        "urls": None,
         "references": reference,
         "data_file": f"data/data/{entry.data}.json",
         **_added(),
@@ -244,7 +243,7 @@ def _comments(attrs) -> str:
         "(outputs, log joint density, noise): "
         f"R-hat {attrs['rhat']:.4f}, bulk ESS {attrs['ess_bulk']:.0f}, tail ESS "
         f"{attrs['ess_tail']:.0f}. Before thinning, {attrs['divergences']} divergences and "
-        f"E-FMI of at least {attrs['bfmi']:.2f}. Made by {attrs['command']} (symvi, {HOME})."
+        f"E-FMI of at least {attrs['bfmi']:.2f}. Made by {attrs['command']} of symvi."
     )
 
 
