@@ -3,10 +3,11 @@ of them.
 
 A database of posteriors (Magnusson et al. 2024) is a folder::
 
-    posteriors/NAME.json                              which model, which data, which draws
+    posteriors/NAME.json  which model, which data, which draws
     models/stan/MODEL.stan, models/info/MODEL.info.json
     data/data/DATA.json.zip, data/info/DATA.info.json
-    reference_posteriors/draws/draws/NAME.json.zip, reference_posteriors/draws/info/NAME.info.json
+    reference_posteriors/draws/draws/NAME.json.zip
+    reference_posteriors/draws/info/NAME.info.json
     bibliography/references.bib, alias/posteriors.json
 
 with NAME = DATA-MODEL. The keys of each file are those of stan-dev/posteriordb as read in 2026
