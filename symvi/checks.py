@@ -231,3 +231,22 @@ def _unannounced() -> Iterator[None]:
 def shows_progress(progress: bool) -> bool:
     """Whether to draw a bar: asked for, and somebody looks (a terminal or a notebook)."""
     return bool(progress) and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+def check_parameters(shapes: dict, params, lead: int = 0) -> None:
+    """ValueError unless `params` has an array for each name of `shapes`, after `lead` axes of
+    draws."""
+    if not isinstance(params, dict):
+        remedy = "pass a dict, as net.init(key) returns"
+        raise expected("params", "a dict of named arrays", described(params), remedy)
+    for name, shape in shapes.items():
+        got = "no such parameter"
+        if name in params:
+            got = as_numbers(f"params[{name!r}]", params[name]).shape
+            if got[lead:] == shape and len(got) == lead + len(shape):
+                continue
+        wanted, remedy = f"shape {shape}", "pass weights of this network, one set at a time"
+        if lead:
+            wanted = f"shape (num, *{shape}), one set of weights a row"
+            remedy = "pass weights of this network"
+        raise expected(f"params[{name!r}]", wanted, got, remedy)

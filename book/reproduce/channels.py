@@ -28,6 +28,7 @@ import numpy as np
 
 import symvi
 from symvi import baselines, files
+from symvi.book.sweeps import rounded
 from symvi.comparison import calibration_error, held_out, point_error
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,15 +232,6 @@ def cells():
         for which in range(SETS)
     ]
     return [*fits, *others, {"which": 0, "arm": "nuts", "start": None, "method": None}]
-
-
-def rounded(value):
-    """Six significant digits."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def main(processes=None):

@@ -26,6 +26,7 @@ import numpy as np
 
 import symvi
 from symvi import baselines, files
+from symvi.book.sweeps import rounded
 from symvi.comparison import held_out, point_error
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,15 +175,6 @@ def cells(names):
         for split in range(SPLITS)
     ]
     return found + [{"name": name, "split": 0, "arm": "nuts"} for name in names]
-
-
-def rounded(value):
-    """Six significant digits."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def main(names):

@@ -34,6 +34,7 @@ from jax.scipy.special import logsumexp
 
 import symvi
 from symvi import files
+from symvi.book.sweeps import rounded
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGMA = 0.3
@@ -452,15 +453,6 @@ def cells():
     return found + [
         {"arm": arm, "width": width, "half": half} for arm, width in arms for half in HALVES
     ]
-
-
-def rounded(value):
-    """Six significant digits."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def main():

@@ -291,3 +291,12 @@ def read_cell(path) -> dict:
         remedy = "delete the file and run again"
         raise expected("sweep", f"the record of a cell in {path}", got, remedy) from error
     return record
+
+
+def rounded(value):
+    """Dicts, lists and numbers with six significant digits, as results are committed."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -94,7 +94,7 @@ def from_torch(
         found = _found(net)
         net = replace(net, symmetry=found.product, nested=found.whole, notes=found.notes)
     random = [name for name in made.buffers if name in data] if symmetry is None else []
-    _verify(torch, net, torch.as_tensor(example_input), random)
+    _verify(torch, net, example_input, random)
     return net
 
 
@@ -163,6 +163,7 @@ def _random_inputs(rng, net: TorchNetwork, example) -> np.ndarray:
     shape = (ROWS, *net.input_shape)
     if net._made.dtype.kind == "f":
         return rng.normal(size=shape)
+    example = np.asarray(example)
     most = int(example.max()) + 1
     return rng.integers(int(example.min()), most, size=shape).astype(net._made.dtype)
 

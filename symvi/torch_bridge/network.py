@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symvi.checks import as_numbers, described, expected, needs, required_key
+from symvi.checks import as_numbers, check_parameters, expected, needs, required_key
 from symvi.symmetry import Nested, Symmetry
 
 
@@ -100,7 +100,7 @@ class TorchNetwork:
             sizes = ", ".join(map(str, self.input_shape))
             remedy = f"reshape it, for example x.reshape(-1, {sizes})"
             raise expected("x", f"shape (N, {sizes})", x.shape, remedy)
-        self._check(params)
+        check_parameters(self.shapes, params)
         data = {}
         for name, value in self._data.items():
             data[name] = _floats(value) if value.dtype.kind == "f" else jnp.asarray(value)
@@ -122,7 +122,7 @@ class TorchNetwork:
         ``module.eval()`` to predict.
         """
         torch = needs("torch", "torch", "to_torch")
-        self._check(params)
+        check_parameters(self.shapes, params)
         tensors = (*self._module.named_parameters(), *self._module.named_buffers())
         names = {id(tensor): name for name, tensor in tensors}
         out = {}
@@ -141,10 +141,10 @@ class TorchNetwork:
         ``torch.func.vmap``; `x` has shape ``(N, *input_shape)``.
         """
         torch = needs("torch", "torch", "predict_torch")
-        self._check(samples, lead=1)
+        check_parameters(self.shapes, samples, lead=1)
         dtype = next(self._module.parameters()).dtype
         samples = {name: torch.tensor(np.array(samples[name]), dtype=dtype) for name in self.shapes}
-        x = torch.as_tensor(np.array(x))
+        x = torch.as_tensor(x if isinstance(x, torch.Tensor) else np.array(x))
         x = x.to(dtype) if self._made.dtype.kind == "f" else x
 
         def outputs(weights):
@@ -157,23 +157,6 @@ class TorchNetwork:
                 num = len(next(iter(samples.values())))
                 rows = ({name: value[i] for name, value in samples.items()} for i in range(num))
                 return torch.stack([outputs(row) for row in rows])
-
-    def _check(self, params, lead: int = 0):
-        """ValueError unless each parameter has its shape, after `lead` axes of draws."""
-        if not isinstance(params, dict):
-            remedy = "pass a dict, as net.init(key) returns"
-            raise expected("params", "a dict of named arrays", described(params), remedy)
-        for name, shape in self.shapes.items():
-            got = "no such parameter"
-            if name in params:
-                got = as_numbers(f"params[{name!r}]", params[name]).shape
-                if got[lead:] == shape and len(got) == lead + len(shape):
-                    continue
-            wanted, remedy = f"shape {shape}", "pass weights of this network, one set at a time"
-            if lead:
-                wanted = f"shape (num, *{shape}), one set of weights a row"
-                remedy = "pass weights of this network"
-            raise expected(f"params[{name!r}]", wanted, got, remedy)
 
 
 def _floats(value: np.ndarray) -> jax.Array:

@@ -61,11 +61,10 @@ def choose(cells: Cells, shapes: dict) -> Choice:
     """The product of symmetric groups with the most elements, and blocks exchanged besides."""
     roots, notes = units(cells)
     family = Family(cells, roots)
-    alike = family.alike()
     notes = [*cells.notes, *notes, *_unclear(family.num_unclear)]
     names = list(shapes)
     where = _places(cells, names)
-    standing = [Standing(one, where, names) for one in alike]
+    standing = [Standing(one, where, names) for one in family.alike]
     standing = [one for one in standing if one.places.shape[1] > 0]
     chosen, left = _apart(standing)
     named = list(_named(sorted(chosen, key=standing.index)))

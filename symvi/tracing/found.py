@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
-from symvi.checks import as_numbers, described, expected, required_key
+from symvi.checks import as_numbers, check_parameters, described, expected, required_key
 from symvi.symmetry import Nested, Symmetry
 from symvi.tracing import indexing, loops, moving, products  # noqa: F401 (they hold rules)
 from symvi.tracing.cells import Cells
@@ -80,7 +81,7 @@ class Found:
 
         Raises ValueError if one is missing or has another shape.
         """
-        self._check(named)
+        check_parameters(self.shapes, named)
         leaves = [named[n] if n in self.shapes else self._fixed[n] for n in self._order]
         return jax.tree.unflatten(self._tree, leaves)
 
@@ -94,16 +95,6 @@ class Found:
         Arrays that were all positive stay so. Raises ValueError unless `key` is one JAX key.
         """
         return _random(required_key(key), self.params)
-
-    def _check(self, named) -> None:
-        if not isinstance(named, dict):
-            remedy = "pass a dict, as flatten(params) or init(key) returns"
-            raise expected("params", "a dict of named arrays", described(named), remedy)
-        for name, shape in self.shapes.items():
-            got = jnp.shape(named[name]) if name in named else "no such parameter"
-            if got != shape:
-                remedy = "pass weights of this network, one set at a time"
-                raise expected(f"params[{name!r}]", f"shape {shape}", got, remedy)
 
 
 @jax.jit
@@ -268,7 +259,7 @@ def _rounding(program) -> float:
         for variable in equation.outvars:
             if jnp.issubdtype(variable.aval.dtype, jnp.floating):
                 found.append(float(jnp.finfo(variable.aval.dtype).eps))
-        found += map(_rounding, jax.extend.core.jaxprs_in_params(equation.params))
+        found += map(_rounding, jaxprs_in_params(equation.params))
     return max(found)
 
 

@@ -32,7 +32,6 @@ class Alike(NamedTuple):
 
     cells: np.ndarray
     roots: np.ndarray  # the units themselves, by the number of their first cell
-    parents: frozenset  # the units that they belong to
 
 
 def mix(value) -> np.ndarray:
@@ -144,7 +143,11 @@ def _full(above: list) -> bool:
 
 
 class Family:
-    """The units, what each is like, and who belongs to whom."""
+    """The units, what each is like, and who belongs to whom.
+
+    `alike` are the sets of exchangeable units, `num_unclear` units have the colours of others that
+    no exchange takes them to.
+    """
 
     def __init__(self, cells: Cells, roots: np.ndarray):
         cells, roots = without_grids(cells, roots)
@@ -159,7 +162,7 @@ class Family:
         self.unclear[roots[order][1:][same]] = True
         self._describe(cells)
         self._order_children()
-        self._found = self._exchangeable()
+        self.alike = self._exchangeable()
         self.num_unclear = self._not_reached()
 
     def _describe(self, cells: Cells) -> None:
@@ -211,11 +214,8 @@ class Family:
             waiting &= ~ready
         self.whole, self.seen = whole, seen
 
-    def alike(self) -> list:
-        """All sets of at least two exchangeable units, in the order of their first cells."""
-        return self._found
-
     def _exchangeable(self) -> list:
+        """All sets of at least two exchangeable units, in the order of their first cells."""
         clear = np.array([u for u in self.members if not self.unclear[u]], np.int64)
         kinds, index = np.unique(self.whole[clear], return_inverse=True)
         order = np.argsort(index, kind="stable")
@@ -228,7 +228,7 @@ class Family:
 
         A permutation of more units at once may do so, as a rotation of those in a circle.
         """
-        pairs = [(one.cells[:-1].ravel(), one.cells[1:].ravel()) for one in self._found]
+        pairs = [(one.cells[:-1].ravel(), one.cells[1:].ravel()) for one in self.alike]
         lower, upper = np.concatenate([np.zeros((2, 0), np.int64), *map(np.stack, pairs)], axis=1)
         graph = coo_matrix((np.ones(len(lower), np.int8), (lower, upper)), (len(self.roots),) * 2)
         _, orbit = connected_components(graph, directed=False)
@@ -243,17 +243,12 @@ class Family:
         starts = np.flatnonzero(np.diff(self.parent[order], prepend=-1))
         parts = np.split(self.child[order], starts[1:]) if len(order) else []
         self.children = dict(zip(self.parent[order][starts].tolist(), parts, strict=True))
-        order = np.argsort(self.child, kind="stable")
-        starts = np.flatnonzero(np.diff(self.child[order], prepend=-1))
-        parts = np.split(self.parent[order], starts[1:]) if len(order) else []
-        self.belongs = dict(zip(self.child[order][starts].tolist(), parts, strict=True))
 
     def _set(self, roots: np.ndarray) -> Alike | None:
         rows = [self._all_cells(unit) for unit in roots.tolist()]
         if len({len(row) for row in rows}) > 1:
             return None
-        above = self.belongs.get(int(roots[0]), np.zeros(0, int))
-        return Alike(np.array(rows), roots, frozenset(above.tolist()))
+        return Alike(np.array(rows), roots)
 
     def _all_cells(self, unit: int) -> list:
         """The cells of a unit, then those of its children, theirs and so on."""

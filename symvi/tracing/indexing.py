@@ -14,7 +14,7 @@ import numpy as np
 from symvi.tracing.cells import Cells
 from symvi.tracing.elementwise import pin_axes, renumbered, together
 from symvi.tracing.moving import cut, joined_along
-from symvi.tracing.reading import LARGEST, LOOPS, Known, Traced, blocks_of, pin_everything
+from symvi.tracing.reading import LARGEST, ON_VALUES, Known, Traced, blocks_of, pin_everything
 
 PLACED = "an index into an axis"
 
@@ -185,7 +185,7 @@ def _update(cells: Cells, equation, operands: list) -> list:
     return _replaced(cells, equation, operands, (1, places), dynamic_update_slice)
 
 
-LOOPS.update(
+ON_VALUES.update(
     {
         "gather": lambda *given: _taken(*given, gather),
         "dynamic_slice": lambda *given: _taken(*given, dynamic_slice),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from symvi.tracing.cells import Block, Cells
-from symvi.tracing.elementwise import together
-from symvi.tracing.reading import LOOPS, Traced, blocks_of, read
+from symvi.tracing.elementwise import pin_axes, together
+from symvi.tracing.reading import ON_VALUES, Traced, blocks_of, read
 
 ROUNDS = 100  # readings of a loop's body; each settles the labels of one value at least
 
@@ -17,7 +17,7 @@ def scan(cells: Cells, equation, operands: list) -> list:
     consts = operands[: settings["num_consts"]]
     carried = operands[settings["num_consts"] :][: settings["num_carry"]]
     rows = operands[settings["num_consts"] + settings["num_carry"] :]
-    steps = [Traced(_first_row(cells, blocks_of(cells, row))) for row in rows]
+    steps = [Traced(_first_row(cells, row)) for row in rows]
     found = []
 
     def step(before):
@@ -84,20 +84,10 @@ def _axes(block: Block) -> tuple:
     return block.axes
 
 
-def _first_row(cells: Cells, blocks: list) -> list:
+def _first_row(cells: Cells, row) -> list:
     """One step's part of an array whose first axis is steps."""
-    out = []
-    for block in blocks:
-        if block.axes == (0,):
-            cells.pin(block.cells, "a loop over an axis")
-            continue
-        parts = cells.single(block) if 0 in block.axes else [block]
-        for part in parts:
-            if part is not None and part.axes == (0,):
-                cells.pin(part.cells, "a loop over an axis")
-            elif part is not None:
-                out.append(Block(tuple(axis - 1 for axis in part.axes), part.cells))
-    return out
+    blocks = pin_axes(cells, blocks_of(cells, row), [0], "a loop over an axis")
+    return [Block(tuple(a - 1 for a in b.axes), b.cells) for b in blocks if 0 not in b.axes]
 
 
 def while_loop(cells: Cells, equation, operands: list) -> list:
@@ -120,4 +110,4 @@ def cond(cells: Cells, equation, operands: list) -> list:
     return found
 
 
-LOOPS.update({"scan": scan, "while": while_loop, "cond": cond})
+ON_VALUES.update({"scan": scan, "while": while_loop, "cond": cond})

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from symvi.tracing.cells import Cells
 
@@ -46,7 +47,8 @@ class Traced(NamedTuple):
 
 
 RULES: dict[str, Callable] = {}
-LOOPS: dict[str, Callable] = {}  # they read programs within them: (cells, equation, operands)
+# Rules that read programs within them, or ask what is known: (cells, equation, operands).
+ON_VALUES: dict[str, Callable] = {}
 
 
 def rule(*names):
@@ -91,8 +93,8 @@ def _step(cells: Cells, equation, operands: list) -> list:
     cells.where = outer if outer.startswith("node ") else _where(equation, outer)
     if name in CALLS and equation.params.get("name") != OPAQUE:
         results = read(cells, _inner(equation), operands)
-    elif name in LOOPS:
-        results = LOOPS[name](cells, equation, operands)
+    elif name in ON_VALUES:
+        results = ON_VALUES[name](cells, equation, operands)
     else:
         results = _by_rule(cells, equation, operands)
     cells.where = outer
@@ -111,7 +113,7 @@ def _computed(equation, operands: list) -> list:
 def _inner(equation):
     """The closed program that an equation calls."""
     program = next(equation.params[key] for key in INNER if key in equation.params)
-    return program if hasattr(program, "consts") else jax.extend.core.ClosedJaxpr(program, ())
+    return program if hasattr(program, "consts") else ClosedJaxpr(program, ())
 
 
 def _by_rule(cells: Cells, equation, operands: list) -> list:

@@ -295,7 +295,7 @@ def _prior_lines(bnn: BNN) -> list[str]:
         if name == SIGMA:
             lines.append("sigma ~ lognormal(0, 1);")
             continue
-        scale = float(scales[name].flat[0])
+        scale = scales[name].flat[0]
         law = "std_normal()" if scale == 1 else f"normal(0, {scale})"
         lines.append(f"{f'to_vector({name})' if len(shape) == 2 else name} ~ {law};")
     return lines

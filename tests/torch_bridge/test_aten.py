@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch_modules import Net
 
 from symvi.torch_bridge.torch_export import OPAQUE, exported, in_double, origin
 
@@ -23,21 +24,6 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-
-
-class Net(nn.Module):
-    """Layers and tensors by name, and a forward pass ``forward(self, x)`` as a plain function."""
-
-    def __init__(self, function, buffers=None, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, nn.Parameter(part) if isinstance(part, torch.Tensor) else part)
-        for name, value in (buffers or {}).items():
-            self.register_buffer(name, value)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def ones(*shape):

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch_modules import Net
 
 import symvi
 from symvi.torch_bridge.aten import OPERATIONS
@@ -21,21 +22,6 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-
-
-class Net(nn.Module):
-    """Layers and tensors by name, and a forward pass ``forward(self, x)`` as a plain function."""
-
-    def __init__(self, function, buffers=None, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, nn.Parameter(part) if isinstance(part, torch.Tensor) else part)
-        for name, value in (buffers or {}).items():
-            self.register_buffer(name, value)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def seq(*layers):

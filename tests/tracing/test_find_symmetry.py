@@ -280,7 +280,7 @@ def test_blocks_that_can_be_exchanged_whole_are_found_and_noted():
     """Heads and their features: 4! (4! 4!)^4 elements for each stream of 16."""
     apply, shapes, size, *_ = ZOO["attention"]
     roots, _ = units(labelled(apply, shapes, size))
-    sizes = sorted(len(one.roots) for one in Family(labelled(apply, shapes, size), roots).alike())
+    sizes = sorted(len(one.roots) for one in Family(labelled(apply, shapes, size), roots).alike)
     assert sizes == [4] * 9 + [16]
     found = symvi.find_symmetry(apply, weights(shapes), normal(*size))
     assert found.notes == (
