@@ -9,4 +9,5 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   };
   new ResizeObserver(mark).observe(article); // it grows when formulas are set or a fold opens
+  document.fonts.ready.then(mark); // letters of another font are wider, and no box grows
 });

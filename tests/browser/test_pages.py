@@ -46,10 +46,15 @@ WIDE_CAPTIONS = """() => [...document.querySelectorAll('article table.symvi-tabl
   .map(e => [e.textContent.slice(0, 80), e.getBoundingClientRect().width])
   .filter(([text, width]) => width > window.innerWidth)"""
 
-# What is folded is opened: it is read too.
-UNFOLD = """() => {
+# What is folded is opened: it is read too. A page answers a change of its size, as by marking what now
+# scrolls, when it is drawn next: two frames later it has.
+UNFOLD = """async () => {
   document.querySelectorAll('details').forEach(e => { e.open = true; });
   document.querySelectorAll('.toggle-hidden').forEach(e => e.classList.remove('toggle-hidden'));
+  await document.fonts.ready;
+  const drawn = () => new Promise(resolve => requestAnimationFrame(resolve));
+  await drawn();
+  await drawn();
 }"""
 
 # Boxes that are narrower than what is in them, as [what, how]. A scroll box has a cue where shadows
