@@ -46,8 +46,8 @@ WIDE_CAPTIONS = """() => [...document.querySelectorAll('article table.symvi-tabl
   .map(e => [e.textContent.slice(0, 80), e.getBoundingClientRect().width])
   .filter(([text, width]) => width > window.innerWidth)"""
 
-# What is folded is opened: it is read too. A page answers a change of its size, as by marking what now
-# scrolls, when it is drawn next: two frames later it has.
+# What is folded is opened: it is read too. A page answers a change of its size, as by marking what
+# now scrolls, when it is drawn next: two frames later it has.
 UNFOLD = """async () => {
   document.querySelectorAll('details').forEach(e => { e.open = true; });
   document.querySelectorAll('.toggle-hidden').forEach(e => e.classList.remove('toggle-hidden'));
