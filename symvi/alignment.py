@@ -120,21 +120,27 @@ def _block_proposal(nested: Nested, blocks: UnitGroup, rows: dict, reference: di
     fits = _fits_of_rest(blocks, families, rows, reference)  # (num, H, H)
     within = []
     for family in families:
+        flips = nested.flips(family[0].name)
         perms = np.empty((*fits.shape, family[0].size), int)
+        signs = np.empty_like(perms)
         for i, one in enumerate(family):
             for j, other in enumerate(family):
                 overlap = _overlaps_between(one, other, rows, reference)
-                perms[:, i, j] = [linear_sum_assignment(o, maximize=True)[1] for o in overlap]
-                gained = np.take_along_axis(overlap, perms[:, i, j, :, None], axis=2)
-                fits[:, i, j] += gained.sum((1, 2))
-        within.append(perms)
+                perms[:, i, j], signs[:, i, j] = _best_assignment(overlap, flips)
+                gained = np.take_along_axis(overlap, perms[:, i, j, :, None], axis=2)[..., 0]
+                fits[:, i, j] += (signs[:, i, j] * gained).sum(1)
+        within.append((perms, signs))
     places = np.stack([linear_sum_assignment(fit, maximize=True)[1] for fit in fits])
     still = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(places), *a.shape)), nested.identity())
     moves = {**still.perms, blocks.name: jnp.asarray(places)}
-    for family, perms in zip(families, within, strict=True):
+    flipped = dict(still.signs)
+    draws = np.arange(len(places))
+    for family, (perms, signs) in zip(families, within, strict=True):
         for i, one in enumerate(family):
-            moves[one.name] = jnp.asarray(perms[np.arange(len(places)), i, places[:, i]])
-    return Element(moves, {})
+            moves[one.name] = jnp.asarray(perms[draws, i, places[:, i]])
+            if one.name in flipped:
+                flipped[one.name] = jnp.asarray(signs[draws, i, places[:, i]])
+    return Element(moves, flipped)
 
 
 def _overlaps_between(one: UnitGroup, other: UnitGroup, rows: dict, reference: dict) -> np.ndarray:
@@ -172,7 +178,8 @@ def _fits_of_rest(blocks: UnitGroup, families: list, rows: dict, reference: dict
 
 def _assign(symmetry: Symmetry, group: UnitGroup, rows: dict, reference: dict) -> tuple:
     """The best relabelling of a group whose units own their weights, and whether any draw moved."""
-    perm, sign = _best_assignment(_overlaps(group, group.entries, rows, reference), symmetry.signed)
+    overlaps = _overlaps(group, group.entries, rows, reference)
+    perm, sign = _best_assignment(overlaps, symmetry.flips(group.name))
     if not _moves(perm, sign).any():
         return rows, False
     return _moved(symmetry, group, perm, sign, rows), True
@@ -205,11 +212,12 @@ def _proposals(symmetry: Symmetry, group: UnitGroup, rows: dict, reference: dict
         draws = _diagonal(group, name, rows[name])
         target = _diagonal(group, name, reference[name][None])[0]
         diagonal += np.einsum("bid,jd->bij", draws, target)
+    flips = symmetry.flips(group.name)
     proposals = [
-        _best_assignment(held, symmetry.signed),
-        _best_assignment(alone, symmetry.signed, diagonal),
+        _best_assignment(held, flips),
+        _best_assignment(alone, flips, diagonal),
     ]
-    return [*proposals, _best_flip(held, diagonal)] if symmetry.signed else proposals
+    return [*proposals, _best_flip(held, diagonal)] if flips else proposals
 
 
 def _best_flip(held: np.ndarray, diagonal: np.ndarray) -> tuple:
@@ -279,8 +287,8 @@ def _act(symmetry, elements, rows):
 def _element(symmetry, name, perm, sign) -> Element:
     """A batch of elements that move only the units of group `name`."""
     still = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(perm), *a.shape)), symmetry.identity())
-    signs = {**still.signs, name: jnp.asarray(sign)} if symmetry.signed else {}
-    return Element({**still.perms, name: jnp.asarray(perm)}, signs)
+    signs = {name: jnp.asarray(sign)} if name in still.signs else {}
+    return Element({**still.perms, name: jnp.asarray(perm)}, {**still.signs, **signs})
 
 
 def _squared_distance(rows: dict, reference: dict) -> np.ndarray:

@@ -39,17 +39,18 @@ def nearest_copy(
         raise expected("symmetry", "a symvi.Symmetry", described(symmetry), remedy)
     group = symmetry.group(name)
     units = _unit_vectors(symmetry, params, group)
-    candidates = _exchanges(units, symmetry.signed)
-    if symmetry.signed:
+    flips = symmetry.flips(group.name)
+    candidates = _exchanges(units, flips)
+    if flips:
         norms = np.linalg.norm(units, axis=1)
         shortest = int(norms.argmin())
         candidates.append((2 * norms[shortest], shortest, shortest, -1))
     distance, i, j, sign = min(candidates)
     g = swap(symmetry, i, j, group.name)
-    if not symmetry.signed:
+    if not flips:
         return float(distance), g
-    flips = jnp.ones(group.size, int).at[jnp.array([i, j])].set(sign)
-    return float(distance), Element(g.perms, {**g.signs, group.name: flips})
+    signs = jnp.ones(group.size, int).at[jnp.array([i, j])].set(sign)
+    return float(distance), Element(g.perms, {**g.signs, group.name: signs})
 
 
 def _unit_vectors(symmetry: Symmetry, params: dict, group: UnitGroup) -> np.ndarray:
@@ -63,7 +64,7 @@ def _unit_vectors(symmetry: Symmetry, params: dict, group: UnitGroup) -> np.ndar
     if not np.isfinite(units).all():
         remedy = "train with a lower learning rate"
         raise expected("params", f"finite weights for {group.name!r}", "NaN or infinity", remedy)
-    if group.size == 1 and not symmetry.signed:
+    if group.size == 1 and not symmetry.flips(group.name):
         got = "1, which has no copy"
         raise expected(f"group {group.name!r}", "at least two units", got, "use a wider layer")
     return units

@@ -79,6 +79,10 @@ GROUPS = {
     "signed": lambda: (Symmetry(LAYER, signed=True), {"A": (3, 2), "B": (1, 3), "free": (2,)}),
     "layers": lambda: (Symmetry(LAYERS), {"A": (2, 1), "B": (3, 2), "C": (1, 3)}),
     "signed layers": lambda: (Symmetry(LAYERS, True), {"A": (2, 1), "B": (3, 2), "C": (1, 3)}),
+    "first layer signed": lambda: (
+        Symmetry(LAYERS, ("a",)),
+        {"A": (2, 1), "B": (3, 2), "C": (1, 3)},
+    ),
     "places": lambda: (Symmetry(CHANNELS), {"A": (2, 1), "B": (2, 5), "free": (1,)}),
     "signed places": lambda: (Symmetry(CHANNELS, signed=True), {"A": (2, 1), "B": (2, 5)}),
     "places and layers": lambda: (
@@ -115,7 +119,7 @@ def over_all(made, groups) -> dict:
     return {group: lambda dtype=jnp.float64, group=group: made(group, dtype) for group in groups}
 
 
-UNIT_NORMAL = ("plain", "signed layers", "places and layers", "trivial")
+UNIT_NORMAL = ("plain", "signed layers", "first layer signed", "places and layers", "trivial")
 BASES = {
     **{f"MeanField, {k}": v for k, v in over_all(mean_field, GROUPS).items()},
     **{f"UnitNormal, {k}": v for k, v in over_all(unit_normal, UNIT_NORMAL).items()},

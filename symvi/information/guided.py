@@ -64,7 +64,7 @@ def _undone(q, guess, group, perm, key, identity):
     symmetry = q.symmetry
     nothing = symmetry.identity()
     signs, log_r, is_identity = nothing.signs, guess.log_r, guess.is_identity
-    if symmetry.signed:
+    if symmetry.flips(group.name):
         drawn, log_odds = _drawn_signs(q, guess.params, group, perm, key, identity)
         at_places = jnp.zeros_like(perm).at[perm].set(drawn)
         signs = {**signs, group.name: at_places}

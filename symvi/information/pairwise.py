@@ -36,7 +36,7 @@ from symvi.posteriors.mean_field import MeanField
 
 def _own_overlaps(q, group):
     """log BC and -KL between the own unit vectors of one layer."""
-    return overlap_matrices(*q.unit_gaussians(group.name), signed=q.symmetry.signed)
+    return overlap_matrices(*q.unit_gaussians(group.name), signed=q.symmetry.flips(group.name))
 
 
 def _log_likeness(q, group):
@@ -44,7 +44,7 @@ def _log_likeness(q, group):
     every = q.joint_unit_gaussians(group.name)
     if every is None:
         return None
-    return overlap_matrices(*every, signed=q.symmetry.signed)[1]
+    return overlap_matrices(*every, signed=q.symmetry.flips(group.name))[1]
 
 
 def layer_objective(q: MeanField, group, messages, max_iter: int) -> tuple:
@@ -60,7 +60,7 @@ def layer_objective(q: MeanField, group, messages, max_iter: int) -> tuple:
 def layer_bounds(q: MeanField, group) -> tuple:
     """The bounds of one layer's term, in nats: I is at least 0 and at most log |G_l| anyway."""
     log_factorial = math.lgamma(group.size + 1)
-    most = log_factorial + q.symmetry.signed * group.size * math.log(2)
+    most = log_factorial + q.symmetry.flips(group.name) * group.size * math.log(2)
     log_bc, _ = _own_overlaps(q, group)
     below = jnp.maximum(log_factorial - log_permanent_bounds(log_bc)[1], 0.0)
     log_like = _log_likeness(q, group)

@@ -159,7 +159,9 @@ def divergence_and_products(units: UnitGaussians, signed: bool) -> tuple:
 
 def layer_objective(q: MeanField, group, messages, max_iter: int) -> tuple:
     """The lower bound of one layer's term to train with, in nats, and the messages of perm(B)."""
-    divergence, log_b = divergence_and_products(q.unit_gaussians(group.name), q.symmetry.signed)
+    divergence, log_b = divergence_and_products(
+        q.unit_gaussians(group.name), q.symmetry.flips(group.name)
+    )
     log_perm, messages = permanent_above(log_b, messages, max_iter)
     return divergence - log_perm + math.lgamma(group.size + 1), messages
 
@@ -167,14 +169,16 @@ def layer_objective(q: MeanField, group, messages, max_iter: int) -> tuple:
 def layer_bounds(q: MeanField, group) -> tuple:
     """The bounds of one layer's term, in nats: I is at least 0 and at most log |G_l| anyway."""
     log_factorial = math.lgamma(group.size + 1)
-    most = log_factorial + q.symmetry.signed * group.size * math.log(2)
-    divergence, log_b = divergence_and_products(q.unit_gaussians(group.name), q.symmetry.signed)
+    most = log_factorial + q.symmetry.flips(group.name) * group.size * math.log(2)
+    divergence, log_b = divergence_and_products(
+        q.unit_gaussians(group.name), q.symmetry.flips(group.name)
+    )
     penalty = log_permanent_bounds(log_b)[1] - log_factorial
     below = jnp.maximum(divergence - penalty, 0.0)
     every = q.joint_unit_gaussians(group.name)
     if every is None:
         return below, jnp.asarray(most, below.dtype)
-    average = average_unit(every, q.symmetry.signed)
+    average = average_unit(every, q.symmetry.flips(group.name))
     return below, jnp.minimum(divergence_from_reference(every, average), most)
 
 

@@ -168,7 +168,7 @@ def log_unit_densities(q: MeanField, params: dict, name: str | None = None) -> F
     :meth:`Symmetry.own_units`.
     """
     units = q.symmetry.own_units(params, name)
-    if not q.symmetry.signed:
+    if not q.symmetry.flips(q.symmetry.group(name).name):
         return q.unit_log_density(units, name)
     both = jnp.logaddexp(q.unit_log_density(units, name), q.unit_log_density(-units, name))
     return both - math.log(2)

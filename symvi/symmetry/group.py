@@ -20,7 +20,6 @@ from symvi.checks import (
     as_numbers,
     described,
     expected,
-    flag,
     positive_int,
     positive_number,
     required_key,
@@ -45,29 +44,34 @@ class Symmetry:
     Parameters
     ----------
     groups : tuple of UnitGroup
-    signed : bool
-        Whether units may also change sign (for odd activations: f(-a) = -f(a)). The order is then
-        the product of 2^n n! instead of n!.
+    signed : bool or tuple of str
+        Whether units may also change sign (for odd activations: f(-a) = -f(a)); a tuple holds the
+        names of the groups whose units may. A group of these has 2^n n! elements instead of n!.
 
     Raises
     ------
     ValueError
-        Groups of one name, or two groups that move the same entries along one axis.
+        Groups of one name, two groups that move the same entries along one axis, or signs of a
+        group that there is not.
     """
 
     groups: tuple = ()
-    signed: bool = False
+    signed: bool | tuple = False
 
     def __post_init__(self):
         groups = _unit_groups(self.groups)
         object.__setattr__(self, "groups", groups)
-        object.__setattr__(self, "signed", flag("signed", self.signed))
+        object.__setattr__(self, "signed", _signed(self.signed, groups))
         for one, other in combinations(groups, 2):
             _check_apart(one, other)
 
     def __repr__(self) -> str:
-        sets = ", ".join(f"{g.name}: {g.size} units" for g in self.groups) or "no units"
-        return f"Symmetry({sets}{', signed' if self.signed else ''})"
+        mixed = isinstance(self.signed, tuple)
+        sets = ", ".join(
+            f"{g.name}: {g.size} units{' with signs' if mixed and self.flips(g.name) else ''}"
+            for g in self.groups
+        )
+        return f"Symmetry({sets or 'no units'}{', signed' if self.signed is True else ''})"
 
     # The group itself.
 
@@ -77,20 +81,19 @@ class Symmetry:
         total = 0.0
         for group in self.groups:
             total += math.lgamma(group.size + 1)
-            total += group.size * math.log(2) if self.signed else 0
+            total += group.size * math.log(2) if self.flips(group.name) else 0
         return total
 
     @property
     def order(self) -> int:
         """|G|, exactly."""
-        flips = 2 if self.signed else 1
-        return math.prod(math.factorial(g.size) * flips**g.size for g in self.groups)
+        permuted = math.prod(math.factorial(group.size) for group in self.groups)
+        return permuted * 2 ** sum(group.size for group in self._flipping)
 
     def identity(self) -> Element:
         """The element that changes nothing."""
         perms = {g.name: jnp.arange(g.size) for g in self.groups}
-        signs = {g.name: jnp.ones(g.size, int) for g in self.groups} if self.signed else {}
-        return Element(perms, signs)
+        return Element(perms, {g.name: jnp.ones(g.size, int) for g in self._flipping})
 
     def sample(self, key, num: int) -> Element:
         """`num` independent uniform elements, as one batch with leading axis ``(num,)``."""
@@ -100,7 +103,7 @@ class Symmetry:
             k_perm, k_sign = jax.random.split(jax.random.fold_in(key, index))
             shape = (num, group.size)
             perms[group.name] = jnp.argsort(jax.random.uniform(k_perm, shape), axis=-1)
-            if self.signed:
+            if self.flips(group.name):
                 plus = jax.random.bernoulli(k_sign, shape=shape).astype(int)
                 signs[group.name] = 2 * plus - 1
         return Element(perms, signs)
@@ -118,7 +121,7 @@ class Symmetry:
         repeats, block = 1, self.order  # the last factor of the product runs fastest
         for group in self.groups:
             choices = [np.array(list(permutations(range(group.size))))]
-            if self.signed:
+            if self.flips(group.name):
                 choices.append(np.array(list(product((1, -1), repeat=group.size))))
             listed = []
             for choice in choices:
@@ -126,7 +129,7 @@ class Symmetry:
                 listed.append(np.tile(np.repeat(choice, block, axis=0), (repeats, 1)))
                 repeats *= len(choice)
             perms[group.name] = jnp.array(listed[0], int)
-            if self.signed:
+            if self.flips(group.name):
                 signs[group.name] = jnp.array(listed[1], int)
         return Element(perms, signs)
 
@@ -175,7 +178,7 @@ class Symmetry:
         out = dict(params)
         for group in self.groups:
             back = jnp.argsort(g.perms[group.name])
-            signs = g.signs[group.name] if self.signed else None
+            signs = g.signs.get(group.name)
             for axis in group.entries:
                 out[axis.param] = axis.move(jnp.asarray(out[axis.param]), back, signs)
         return out
@@ -293,6 +296,15 @@ class Symmetry:
         names = sorted(g.name for g in self.groups)
         raise expected("group", f"one of {names}", described(name), "name one of these")
 
+    def flips(self, name: str) -> bool:
+        """Whether the units of the group called `name` may change sign."""
+        return name in self.signed if isinstance(self.signed, tuple) else self.signed
+
+    @property
+    def _flipping(self) -> tuple:
+        """The groups whose units may change sign."""
+        return tuple(group for group in self.groups if self.flips(group.name))
+
     @property
     def factorises(self) -> bool:
         """Whether each weight that a group moves belongs to one of its units.
@@ -312,21 +324,18 @@ class Symmetry:
         for group in self.groups:
             axes = [Axis(prefix + a.param, a.axis, a.places) for a in group.entries]
             groups.append(UnitGroup(prefix + group.name, group.size, tuple(axes)))
-        return Symmetry(tuple(groups), self.signed)
+        return Symmetry(tuple(groups), tuple(prefix + group.name for group in self._flipping))
 
     def __add__(self, other: Symmetry) -> Symmetry:
         """The product of two groups that move different units, as of two networks in one model.
 
-        Raises ValueError if names of groups or the entries that they move are not apart, or if
-        only one of the two is signed.
+        Raises ValueError if names of groups or the entries that they move are not apart.
         """
         if not isinstance(other, Symmetry):
             remedy = "add the symmetry of another network"
             raise expected("other", "a symvi.Symmetry", described(other), remedy)
-        if self.groups and other.groups and self.signed != other.signed:
-            remedy = "leave the signs out of both by Symmetry(g.groups)"
-            raise expected("signed", "two groups that agree", "one of each", remedy)
-        return Symmetry(self.groups + other.groups, self.signed or other.signed)
+        flipping = (*self._flipping, *other._flipping)
+        return Symmetry(self.groups + other.groups, tuple(group.name for group in flipping))
 
     def check_weights(self, params: dict) -> None:
         """ValueError unless every group stands in `params` as it says, by names and axis sizes."""
@@ -378,9 +387,10 @@ class Symmetry:
         if set(g.perms) != names:
             remedy = "take elements from this group"
             raise expected("group element", f"the names {sorted(names)}", sorted(g.perms), remedy)
-        if set(g.signs) != (names if self.signed else set()):
-            wanted = f"signs for {sorted(names)}" if self.signed else "no signs"
-            remedy = f"take elements from this {'signed' if self.signed else 'unsigned'} group"
+        flipping = {group.name for group in self._flipping}
+        if set(g.signs) != flipping:
+            wanted = f"signs for {sorted(flipping)}" if flipping else "no signs"
+            remedy = f"take elements from this {'signed' if flipping else 'unsigned'} group"
             raise expected("group element", wanted, sorted(g.signs) or "none", remedy)
         return batch
 
@@ -398,6 +408,20 @@ def _unit_groups(groups) -> tuple:
         remedy = "name them apart, for example by rename"
         raise expected("groups", "groups of different names", names, remedy)
     return tuple(groups)
+
+
+def _signed(signed, groups: tuple):
+    """`signed` as a tuple of names in the order of the groups; as a bool where all or none are."""
+    if isinstance(signed, (bool, np.bool_)):
+        return bool(signed)
+    names = [group.name for group in groups]
+    listed = signed if isinstance(signed, (tuple, list)) else (None,)
+    if not all(isinstance(name, str) and name in names for name in listed):
+        wanted = f"True, False or a tuple of names of {names}"
+        raise expected("signed", wanted, described(signed), "pass for example signed=True")
+    if len(set(listed)) in (0, len(names)):
+        return len(listed) > 0
+    return tuple(name for name in names if name in listed)
 
 
 def _check_named(params) -> None:

@@ -32,10 +32,11 @@ class Nested:
     Parameters
     ----------
     product : Symmetry
-        The units that move within their blocks, and all others; without signs. Whatever needs a
-        product (densities, bounds, posteriors) takes this part.
+        The units that move within their blocks, and all others. Whatever needs a product
+        (densities, bounds, posteriors) takes this part.
     blocks : Symmetry
         A group for each set of blocks: its units are blocks, which stand where their members do.
+        Blocks have no signs.
     families : dict
         By name of a group of `blocks`, a tuple of families: names of groups of `product`, one for
         each block in order, whose members keep their places in the block when blocks move.
@@ -43,7 +44,7 @@ class Nested:
     Raises
     ------
     ValueError
-        Signed groups, names that do not exist or stand twice, families that do not have one group
+        Signed blocks, names that do not exist or stand twice, families that do not have one group
         of the same size for each block, or exchanges of blocks that do not fit the product.
     """
 
@@ -65,7 +66,8 @@ class Nested:
                 alike = {self._form(member) for member in family}
                 if len(family) != size or len(alike) != 1:
                     wanted = (
-                        f"one group of the same size and axes for each of {size} blocks of {name!r}"
+                        "one group of the same size, axes and signs for each of "
+                        f"{size} blocks of {name!r}"
                     )
                     remedy = "list the groups in the order of the blocks"
                     raise expected("families", wanted, list(family), remedy)
@@ -75,15 +77,18 @@ class Nested:
             raise expected("blocks", wanted, got, "correct the places or the families")
 
     def _form(self, name: str) -> tuple:
-        """The size of a group of the product, and the axes on which it stands."""
+        """The size of a group of the product, the axes on which it stands, and its signs."""
         group = self.product.group(name)
-        return group.size, tuple((axis.param, axis.axis) for axis in group.entries)
+        stands = tuple((axis.param, axis.axis) for axis in group.entries)
+        return group.size, stands, self.product.flips(name)
 
     def _check_parts(self) -> None:
-        for label, part in (("product", self.product), ("blocks", self.blocks)):
-            if not isinstance(part, Symmetry) or part.signed:
-                remedy = "pass symvi.Symmetry(groups)"
-                raise expected(label, "a symvi.Symmetry without signs", described(part), remedy)
+        remedy = "pass symvi.Symmetry(groups)"
+        if not isinstance(self.product, Symmetry):
+            raise expected("product", "a symvi.Symmetry", described(self.product), remedy)
+        if not isinstance(self.blocks, Symmetry) or self.blocks.signed:
+            got = described(self.blocks)
+            raise expected("blocks", "a symvi.Symmetry without signs", got, remedy)
         names = [group.name for group in (*self.product.groups, *self.blocks.groups)]
         if len(set(names)) < len(names):
             raise expected("groups", "groups of different names", names, "name them apart")
@@ -103,6 +108,10 @@ class Nested:
     def groups(self) -> tuple:
         """The groups of the product, then those of the blocks."""
         return (*self.product.groups, *self.blocks.groups)
+
+    def flips(self, name: str) -> bool:
+        """Whether the units of the group called `name` may change sign."""
+        return any(group.name == name for group in self.product.groups) and self.product.flips(name)
 
     @property
     def log_order(self) -> float:
@@ -174,15 +183,15 @@ class Nested:
         return _element(within, g.signs), _element(between, {})
 
     def _at_blocks(self, within: Element, between: Element) -> Element:
-        """Block i's permutation replaced by that of the block where i goes."""
-        perms = dict(within.perms)
+        """What moves block i's units replaced by that of the block where i goes."""
+        perms, signs = dict(within.perms), dict(within.signs)
         for name, families in self.families.items():
             places = between.perms[name]
             for family in families:
-                stacked = jnp.stack([within.perms[member] for member in family], axis=-2)
-                taken = jnp.take_along_axis(stacked, places[..., None], axis=-2)
-                perms |= {member: taken[..., i, :] for i, member in enumerate(family)}
-        return _element(perms, within.signs)
+                perms |= _taken(within.perms, family, places)
+                if family[0] in within.signs:
+                    signs |= _taken(within.signs, family, places)
+        return _element(perms, signs)
 
     def _fits(self, blocks: UnitGroup) -> bool:
         """Whether exchanging these blocks maps groups of the product to groups of the product."""
@@ -213,6 +222,13 @@ class Nested:
                 found = [where.get(index, (-1, -1))[1] for index in indices.reshape(-1)]
                 return np.array(found).reshape(indices.shape)
         return None
+
+
+def _taken(arrays: dict, family: tuple, places) -> dict:
+    """For block i the array of block ``places[i]``."""
+    stacked = jnp.stack([arrays[member] for member in family], axis=-2)
+    taken = jnp.take_along_axis(stacked, places[..., None], axis=-2)
+    return {member: taken[..., i, :] for i, member in enumerate(family)}
 
 
 def _as_families(given) -> tuple:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from symvi.checks import described, expected, needs, one_of
+from symvi.checks import described, expected, flag, needs, one_of
 from symvi.symmetry import Symmetry
 from symvi.torch_bridge.network import TorchNetwork
 from symvi.torch_bridge.torch_export import Exported, exported, in_double
@@ -31,6 +31,7 @@ def from_torch(
     statistics: str = "fixed",
     functions: dict | None = None,
     symmetry: Symmetry | None = None,
+    signed: bool = False,
 ) -> TorchNetwork:
     """Turn a PyTorch module into a network with a permutation symmetry.
 
@@ -56,6 +57,9 @@ def from_torch(
         layer's own parameters first. All that they touch stays in place.
     symmetry : Symmetry, optional
         A symmetry written by hand, instead of the one that is found. It is verified too.
+    signed : bool
+        Whether groups whose units may change sign hold these changes too, as in
+        :func:`find_symmetry`.
 
     Raises
     ------
@@ -66,6 +70,9 @@ def from_torch(
     """
     torch = needs("torch", "torch", "symvi.from_torch")
     one_of("statistics", statistics, STATISTICS)
+    if flag("signed", signed) and symmetry is not None:
+        remedy = "pass symvi.Symmetry(groups, signed=True) as symmetry"
+        raise expected("signed", "False with a symmetry written by hand", signed, remedy)
     made = exported(module, example_input, functions)
     travelling = _statistics(made) if statistics == "travelling" else ()
     weights = made.weights | {name: made.data[name] for name in travelling}
@@ -91,14 +98,14 @@ def from_torch(
         copy.deepcopy(module).cpu().eval(),
     )
     if symmetry is None:
-        found = _found(net)
+        found = _found(net, signed)
         net = replace(net, symmetry=found.product, nested=found.whole, notes=found.notes)
     random = [name for name in made.buffers if name in data] if symmetry is None else []
     _verify(torch, net, example_input, random)
     return net
 
 
-def _found(net: TorchNetwork) -> Choice:
+def _found(net: TorchNetwork, signed: bool) -> Choice:
     """The symmetry by its labels, in float64."""
     made, named, known = net._made, {}, {}
     for name, value in net._data.items():
@@ -113,7 +120,7 @@ def _found(net: TorchNetwork) -> Choice:
 
     with jax.enable_x64(True):
         x = jax.ShapeDtypeStruct((1, *made.input_shape), made.dtype)
-        return label(run, net.shapes, x, named)
+        return label(run, net.shapes, x, named, signed=signed)
 
 
 def _statistics(made: Exported) -> tuple:

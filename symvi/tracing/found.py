@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from symvi.checks import as_numbers, check_parameters, described, expected, required_key
+from symvi.checks import as_numbers, check_parameters, described, expected, flag, required_key
 from symvi.symmetry import Nested, Symmetry
-from symvi.tracing import indexing, loops, moving, products  # noqa: F401 (they hold rules)
+from symvi.tracing import factor_rules, indexing, loops, moving, products  # noqa: F401 (rules)
+from symvi.tracing.beside import with_factors
 from symvi.tracing.cells import Cells
 from symvi.tracing.choice import Choice, choose
 from symvi.tracing.reading import Traced, blocks_of, read
@@ -110,7 +111,7 @@ def _random(key, params: dict) -> dict:
     return found
 
 
-def find_symmetry(apply, params, x) -> Found:
+def find_symmetry(apply, params, x, *, signed: bool = False) -> Found:
     """Find which units of a network may be exchanged, from the program of its forward pass.
 
     The function is traced by JAX and its equations are read one by one (chapter 15): units that
@@ -128,6 +129,9 @@ def find_symmetry(apply, params, x) -> Found:
         Weights. Arrays that are not of floating numbers are fixed data.
     x : array or tree of arrays
         One batch of inputs, which do not move.
+    signed : bool
+        Whether groups whose units may change sign (odd activations, features of attention) hold
+        these changes too. Without it, ``notes`` name them.
 
     Raises
     ------
@@ -138,6 +142,7 @@ def find_symmetry(apply, params, x) -> Found:
     """
     if not callable(apply):
         raise expected("apply", "a function (params, x)", described(apply), PURE)
+    signed = flag("signed", signed)
     leaves, tree = jax.tree.flatten(params)
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
     order = tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
@@ -166,7 +171,7 @@ def find_symmetry(apply, params, x) -> Found:
         _sizes(apply, params, x),
     )
     with jax.enable_x64(True):
-        choice = label(found.apply, shapes, x)
+        choice = label(found.apply, shapes, x, signed=signed)
         found = replace(found, symmetry=choice.product, nested=choice.whole, notes=choice.notes)
         _verify(found, x)
     return found
@@ -195,8 +200,8 @@ def _sizes(apply, params, x) -> tuple:
     return tuple(sizes)
 
 
-def label(apply, shapes: dict, x, data: dict | None = None) -> Choice:
-    """The symmetry of ``apply(params, x)`` by its labels alone, with notes.
+def label(apply, shapes: dict, x, data: dict | None = None, *, signed: bool = False) -> Choice:
+    """The symmetry of ``apply(params, x)`` by its labels alone, with notes; `signed` with signs.
 
     With `data`, pairs (fixed array, what notes call it) by name, of ``apply(params, data, x)``.
     """
@@ -217,6 +222,8 @@ def label(apply, shapes: dict, x, data: dict | None = None) -> Choice:
             cells.pin(block.cells)
     choice = choose(cells, {name: shapes[name] for name in used})
     unused = [f"parameter {name!r} is not used" for name in shapes if name not in used]
+    weighed = [*sorted(shapes), *[None] * (len(inputs) - len(shapes))]
+    choice = with_factors(choice, program, weighed, shapes, signed)
     return choice._replace(notes=(*choice.notes, *unused))
 
 

@@ -41,15 +41,15 @@ def reshape(cells: Cells, equation, blocks: list, shapes: list) -> list:
     old, new = shapes[0], equation.outvars[0].aval.shape
     if 0 in old:
         return []
-    runs = _runs(old, new)
-    renamed = {one[0]: two[0] for one, two in runs if len(one) == len(two) == 1}
+    pairs = runs(old, new)
+    renamed = {one[0]: two[0] for one, two in pairs if len(one) == len(two) == 1}
     found, left = [], []
     for block in blocks[0]:
         if all(axis in renamed for axis in block.axes):
             found += renumbered([block], renamed)
         else:
             left.append(block)
-    for one, two in runs:
+    for one, two in pairs:
         if len(one) == len(two) == 1:
             continue
         within = [block for block in left if set(block.axes) <= set(one)]
@@ -59,7 +59,7 @@ def reshape(cells: Cells, equation, blocks: list, shapes: list) -> list:
         found += _rejoined(
             cells, within, (one, [old[a] for a in one]), (two, [new[a] for a in two])
         )
-    crossing = [b for b in left if not any(set(b.axes) <= set(one) for one, _ in runs)]
+    crossing = [b for b in left if not any(set(b.axes) <= set(one) for one, _ in pairs)]
     for block in crossing:  # their axes that only change their number
         for part in cells.single(block):
             if part is not None and part.axes[0] in renamed:
@@ -67,11 +67,11 @@ def reshape(cells: Cells, equation, blocks: list, shapes: list) -> list:
     return found
 
 
-def _runs(old: tuple, new: tuple) -> list:
+def runs(old: tuple, new: tuple) -> list:
     """Pairs of runs of axes, of the old and of the new shape, with equally many entries."""
     one = [axis for axis, size in enumerate(old) if size > 1]
     two = [axis for axis, size in enumerate(new) if size > 1]
-    runs = []
+    found = []
     while one or two:
         before, after = [one.pop(0)], [two.pop(0)]
         while (have := _size(old, before)) != (want := _size(new, after)):
@@ -79,8 +79,8 @@ def _runs(old: tuple, new: tuple) -> list:
                 before.append(one.pop(0))
             else:
                 after.append(two.pop(0))
-        runs.append((before, after))
-    return runs
+        found.append((before, after))
+    return found
 
 
 def _size(shape: tuple, axes: list) -> int:

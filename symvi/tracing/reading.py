@@ -87,12 +87,12 @@ def _step(cells: Cells, equation, operands: list) -> list:
     """The results of one equation."""
     name = equation.primitive.name
     known = all(isinstance(operand, Known) for operand in operands)
-    if known and not name.startswith("custom_") and _is_small(equation):  # those are read first
-        return _computed(equation, operands)
+    if known and not name.startswith("custom_") and is_small(equation):  # those are read first
+        return computed(equation, operands)
     outer = cells.where
     cells.where = outer if outer.startswith("node ") else _where(equation, outer)
     if name in CALLS and equation.params.get("name") != OPAQUE:
-        results = read(cells, _inner(equation), operands)
+        results = read(cells, inner(equation), operands)
     elif name in ON_VALUES:
         results = ON_VALUES[name](cells, equation, operands)
     else:
@@ -101,16 +101,16 @@ def _step(cells: Cells, equation, operands: list) -> list:
     return results
 
 
-def _is_small(equation) -> bool:
+def is_small(equation) -> bool:
     return all(np.prod(v.aval.shape) <= LARGEST for v in equation.outvars)
 
 
-def _computed(equation, operands: list) -> list:
+def computed(equation, operands: list) -> list:
     found = equation.primitive.bind(*(operand.value for operand in operands), **equation.params)
     return [Known(v) for v in (found if equation.primitive.multiple_results else [found])]
 
 
-def _inner(equation):
+def inner(equation):
     """The closed program that an equation calls."""
     program = next(equation.params[key] for key in INNER if key in equation.params)
     return program if hasattr(program, "consts") else ClosedJaxpr(program, ())

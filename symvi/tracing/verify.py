@@ -45,10 +45,11 @@ def verify(
 
 def moved(symmetry: Symmetry | Nested, weights: dict, rng, kind: str) -> dict:
     """The weights after a random element of one of `KINDS`, in NumPy."""
-    out, signed = dict(weights), getattr(symmetry, "signed", False)
+    out = dict(weights)
     for group in symmetry.groups:
         order = permutation(group.size, rng, kind)
-        signs = rng.choice([-1.0, 1.0], group.size) if signed else np.ones(group.size)
+        flips = symmetry.flips(group.name)
+        signs = rng.choice([-1.0, 1.0], group.size) if flips else np.ones(group.size)
         for axis in group.entries:
             value = np.moveaxis(out[axis.param], axis.axis, 0)
             places = axis.indices(group.size)

@@ -130,7 +130,9 @@ def _described_model(bnn) -> dict | None:
 
 
 def _described_groups(bnn) -> list:
-    return [[group.name, group.size] for group in bnn.symmetry.groups] + [bnn.symmetry.signed]
+    signed = bnn.symmetry.signed
+    sizes = [[group.name, group.size] for group in bnn.symmetry.groups]
+    return [*sizes, list(signed) if isinstance(signed, tuple) else signed]
 
 
 def _model(about, arrays, bnn, path) -> BNN:

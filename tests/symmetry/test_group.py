@@ -21,6 +21,12 @@ NETS = {
     "deep": symvi.MLP([1, 3, 4, 2], "gelu"),
     "deep signed": symvi.MLP([1, 3, 2, 1], "erf", signed=True),
     "fixed output": symvi.MLP([3, 4, 1], "relu", bias=False, fixed_output=1.0),
+    "first layer signed": symvi.find_symmetry(
+        lambda p, x: jax.nn.relu(jnp.tanh(x @ p["a"]) @ p["b"]) @ p["c"],
+        {"a": np.ones((2, 3)), "b": np.ones((3, 2)), "c": np.ones((2, 1))},
+        X,
+        signed=True,
+    ),
 }
 
 
@@ -95,7 +101,12 @@ def test_orders():
 
 
 @pytest.mark.parametrize(
-    "net", [symvi.MLP([1, 3, 1], "tanh", signed=True), symvi.MLP([1, 2, 3, 1], "relu")]
+    "net",
+    [
+        symvi.MLP([1, 3, 1], "tanh", signed=True),
+        symvi.MLP([1, 2, 3, 1], "relu"),
+        NETS["first layer signed"],
+    ],
 )
 def test_elements_are_all_and_distinct(net):
     group = net.symmetry
@@ -110,6 +121,21 @@ def test_elements_are_all_and_distinct(net):
     )
     assert len(np.unique(copies.round(12), axis=0)) == group.order
     assert same(jax.tree.map(lambda a: a[0], every), group.identity())
+
+
+def test_signs_of_some_groups():
+    """2^3 3! for the units of tanh, 2! for those of ReLU."""
+    group = NETS["first layer signed"].symmetry
+    assert group.signed == ("a",) and group.order == 48 * 2
+    assert group.flips("a") and not group.flips("b")
+    assert set(group.identity().signs) == {"a"} == set(group.sample(jax.random.key(0), 2).signs)
+    assert repr(group) == "Symmetry(a: 3 units with signs, b: 2 units)"
+    renamed = group.rename("net.")
+    assert renamed.signed == ("net.a",)
+    other = symvi.Symmetry((UNITS,), True)
+    assert (renamed + other).signed == ("net.a", UNITS.name)
+    assert symvi.Symmetry(group.groups, ("b", "a")).signed is True
+    assert symvi.Symmetry(group.groups, ()).signed is False
 
 
 def test_samples_are_uniform():
@@ -250,8 +276,12 @@ def test_a_wrong_group_is_refused():
             r"groups: expected groups of different names, got \['hidden1', 'hidden1'\]; name them",
         ),
         (
-            lambda g, w: g + symvi.Symmetry(g.rename("b.").groups, True),
-            "signed: expected two groups that agree, got one of each; leave the signs out",
+            lambda g, w: symvi.Symmetry(g.groups, ("hidden1", "hidden7")),
+            r"signed: expected True, False or a tuple of names of \['hidden1'\], got",
+        ),
+        (
+            lambda g, w: symvi.Symmetry(g.groups, 1),
+            "signed: expected True, False or a tuple of names of",
         ),
     ],
 )
@@ -287,7 +317,7 @@ UNITS = symvi.UnitGroup("a", 2, (("W", 0),))
         ),
         (lambda: symvi.Symmetry(UNITS), r"groups: expected a tuple of UnitGroups, got UnitGroup"),
         (lambda: symvi.Symmetry(("a",)), r"groups: expected a tuple of UnitGroups, got 'a'; pass"),
-        (lambda: symvi.Symmetry((UNITS,), "yes"), "signed: expected True or False, got 'yes'"),
+        (lambda: symvi.Symmetry((UNITS,), "yes"), "signed: expected True, False or a tuple of"),
         (lambda: symvi.UnitGroup(3, 2, (("W", 0),)), "name: expected a text, got 3; pass"),
         (
             lambda: symvi.UnitGroup("a", 0, (("W", 0),)),

@@ -21,7 +21,7 @@ def rows(head):
     return tuple((place,) for place in block(head))
 
 
-def example(families=None):
+def example(families=None, signed=False):
     """Queries and keys share features within a head, values have their own; heads move whole."""
     within = []
     for head in range(HEADS):
@@ -34,7 +34,10 @@ def example(families=None):
     if families is None:
         families = (tuple(f"qk{h}" for h in range(HEADS)), tuple(f"v{h}" for h in range(HEADS)))
     blocks = Symmetry((UnitGroup("heads", HEADS, axes),))
-    return Nested(Symmetry(tuple(within)), blocks, {"heads": families})
+    return Nested(Symmetry(tuple(within), signed), blocks, {"heads": families})
+
+
+SIGNED = {"unsigned": False, "signed": True, "values signed": ("v0", "v1", "v2")}
 
 
 def weights(seed=0):
@@ -57,15 +60,17 @@ def equal(one, two):
     return all(bool((one[name] == two[name]).all()) for name in one)
 
 
-def test_attention_does_not_change():
-    group = example()
+@pytest.mark.parametrize("signed", SIGNED.values(), ids=SIGNED)
+def test_attention_does_not_change(signed):
+    group = example(signed=signed)
     x = np.random.default_rng(1).normal(size=(5, 4))
     assert group.verify(attention, weights(), x, num=20) < 1e-14
 
 
+@pytest.mark.parametrize("signed", SIGNED.values(), ids=SIGNED)
 @pytest.mark.parametrize("seed", range(4))
-def test_it_is_a_left_action(seed):
-    group, w = example(), weights()
+def test_it_is_a_left_action(seed, signed):
+    group, w = example(signed=signed), weights()
     g, h = drawn(group, 2 * seed), drawn(group, 2 * seed + 1)
     assert equal(group.act(group.compose(g, h), w), group.act(g, group.act(h, w)))
     assert equal(group.act(group.inverse(g), group.act(g, w)), w)
@@ -81,9 +86,10 @@ def test_batches_compose_one_by_one():
     assert equal(once, twice)
 
 
-def test_aligning_brings_a_copy_back():
+@pytest.mark.parametrize("signed", SIGNED.values(), ids=SIGNED)
+def test_aligning_brings_a_copy_back(signed):
     """Random weights and random copies of them: every one is found, by heads and by features."""
-    group, w = example(), weights()
+    group, w = example(signed=signed), weights()
     copies = jax.vmap(group.act, (0, None))(group.sample(jax.random.key(0), 20), w)
     back = symvi.align(copies, w, group)
     assert all(np.allclose(back[name], w[name]) for name in w)
@@ -109,6 +115,13 @@ def test_the_order_counts_the_different_copies():
     copies = jax.vmap(group.act, (0, None))(group.sample(jax.random.key(0), 6000), w)
     flat = np.concatenate([np.asarray(copies[n]).reshape(6000, -1) for n in sorted(copies)], 1)
     assert len(np.unique(flat, axis=0)) == 384
+
+
+def test_signs_of_units_within_blocks_count():
+    """(2^2)^3 for the values only, twice that often for queries and keys too."""
+    assert example(signed=SIGNED["values signed"]).order == 384 * 4**3
+    assert example(signed=True).order == 384 * 4**6
+    assert example(signed=True).flips("v1") and not example(signed=True).flips("heads")
 
 
 def test_blocks_without_groups_of_their_own_may_share_places():
@@ -156,11 +169,16 @@ def test_blocks_without_groups_of_their_own_may_share_places():
                 ),
                 {"B": (("g0", "g1"),)},
             ),
-            "families: expected one group of the same size and axes",
+            "families: expected one group of the same size, axes and signs",
+        ),
+        (lambda: Nested(3, Symmetry(), {}), "product: expected a symvi.Symmetry, got 3"),
+        (
+            lambda: Nested(Symmetry(), Symmetry((), signed=True), {}),
+            "blocks: expected a symvi.Symmetry without signs",
         ),
         (
-            lambda: Nested(Symmetry((), signed=True), Symmetry(), {}),
-            "product: expected a symvi.Symmetry without signs",
+            lambda: example(signed=("qk0", "v0", "v1", "v2")),
+            "families: expected one group of the same size, axes and signs",
         ),
         (lambda: Nested(Symmetry(), Symmetry(), {"a": ()}), r"families: expected the names \[\]"),
         (lambda: example().act(3, weights()), "group element: expected a symvi.symmetry.Element"),

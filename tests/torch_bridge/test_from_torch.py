@@ -542,7 +542,9 @@ def test_notes_say_what_keeps_units_in_place():
         name: symvi.from_torch(ZOO[name][0](), torch.zeros(ZOO[name][1])).notes
         for name in ("one hidden layer", "batch norm, trained", "cumulative sum")
     }
-    assert notes["one hidden layer"] == ()
+    assert notes["one hidden layer"] == (
+        "besides, units of '0' can change sign, 2.773 nats: signed=True",
+    )
     assert (
         "buffer '1.running_mean' is fixed data with 4 different values"
         in notes["batch norm, trained"][0]

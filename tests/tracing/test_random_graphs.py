@@ -307,7 +307,8 @@ def examined(net) -> tuple:
             found.apply, params, rng.normal(size=x.shape), num=20, key=jax.random.key(11)
         )
         assert change < 1e-10
-    notes = [note for note in found.notes if not note.endswith("is not used")]
+    others = ("besides, ", "parameter ")  # signs and scales; parameters that are not used
+    notes = [note for note in found.notes if not note.startswith(others)]
     return found.symmetry.log_order, log_automorphisms(kept[0]), notes
 
 

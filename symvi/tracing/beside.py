@@ -1,0 +1,68 @@
+"""What units can do besides changing places: change sign, and be scaled.
+
+A unit changes sign with all of its weights where an odd activation, or none, stands between them:
+then ``signed`` groups hold it. Other changes of sign, and scales, which keep positively homogeneous
+units such as ReLU's as they are (Laurent et al. 2024), are no permutations, and are noted only.
+"""
+
+from __future__ import annotations
+
+import math
+
+from symvi.symmetry import Nested, Symmetry
+from symvi.tracing.choice import Choice
+from symvi.tracing.factors import Unit, factors
+
+MOST_NAMES = 6  # of groups, in one note
+
+
+def with_factors(choice: Choice, program, inputs: list, shapes: dict, signed: bool) -> Choice:
+    """The choice with groups whose units change sign, where asked for, and notes on what else."""
+    product = choice.product
+    places = [_places(group) for group in product.groups]
+    if not places:
+        return choice
+    signs = factors(program, inputs, shapes, places, signs=True)
+    scales = factors(program, inputs, shapes, places, signs=False)
+    flipping = tuple(_names(product, signs, lambda unit: unit.flips))
+    notes = list(choice.notes)
+    if flipping and not signed:
+        nats = math.log(2) * sum(product.group(name).size for name in flipping)
+        notes.append(f"besides, {_listed(flipping)} can change sign, {nats:.4g} nats: signed=True")
+    partly = _names(product, signs, lambda unit: unit.freedom > unit.flips)
+    if partly:
+        notes.append(f"besides, {_listed(partly)} can change sign with a part of their weights")
+    scaled = _names(product, scales, lambda unit: unit.freedom > 0)
+    if scaled:
+        notes.append(f"besides, {_listed(scaled)} can be scaled, which is no permutation")
+    if not signed:
+        return choice._replace(notes=tuple(notes))
+    return Choice(Symmetry(product.groups, flipping), _signed(choice.whole, flipping), tuple(notes))
+
+
+def _signed(whole: Symmetry | Nested, flipping: tuple) -> Symmetry | Nested:
+    if isinstance(whole, Symmetry):
+        return Symmetry(whole.groups, flipping)
+    product = Symmetry(whole.product.groups, flipping)
+    return Nested(product, whole.blocks, whole.families)
+
+
+def _places(group) -> list:
+    """Where the first unit of a group stands: (parameter, axis, index)."""
+    return [
+        (axis.param, axis.axis, int(index))
+        for axis in group.entries
+        for index in axis.indices(group.size)[0]
+    ]
+
+
+def _names(product: Symmetry, units: list[Unit], holds) -> list:
+    """The groups whose unit is so."""
+    pairs = zip(product.groups, units, strict=True)
+    return [group.name for group, unit in pairs if holds(unit)]
+
+
+def _listed(names) -> str:
+    shown = ", ".join(repr(name) for name in names[:MOST_NAMES])
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"units of {shown}{more}"
