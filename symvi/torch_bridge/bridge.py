@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from symvi.checks import described, expected, needs, one_of
+from symvi.checks import described, expected, flag, needs, one_of
 from symvi.symmetry import Symmetry
 from symvi.torch_bridge.network import TorchNetwork
 from symvi.torch_bridge.torch_export import Exported, exported, in_double
@@ -31,6 +31,7 @@ def from_torch(
     statistics: str = "fixed",
     functions: dict | None = None,
     symmetry: Symmetry | None = None,
+    exact: bool = False,
 ) -> TorchNetwork:
     """Turn a PyTorch module into a network with a permutation symmetry.
 
@@ -56,16 +57,25 @@ def from_torch(
         layer's own parameters first. All that they touch stays in place.
     symmetry : Symmetry, optional
         A symmetry written by hand, instead of the one that is found. It is verified too.
+    exact : bool
+        Whether to count the whole permutation group as well, as :func:`find_symmetry` does. Not
+        together with a symmetry written by hand, for which nothing is read.
 
     Raises
     ------
     ValueError
         No module, control flow that depends on data, unsupported operations or settings (named,
         with the way round), parameters of several dtypes, an example that does not fit, rows that
-        influence each other, or a symmetry that is none.
+        influence each other, a network too large to count its group, or a symmetry that is none.
+    ImportError
+        ``exact=True`` without igraph.
     """
     torch = needs("torch", "torch", "symvi.from_torch")
     one_of("statistics", statistics, STATISTICS)
+    exact = flag("exact", exact)
+    if exact and symmetry is not None:
+        remedy = "leave the symmetry out to count the group, and compare its log_order with that"
+        raise expected("exact", "False beside a symmetry written by hand", exact, remedy)
     made = exported(module, example_input, functions)
     travelling = _statistics(made) if statistics == "travelling" else ()
     weights = made.weights | {name: made.data[name] for name in travelling}
@@ -91,14 +101,20 @@ def from_torch(
         copy.deepcopy(module).cpu().eval(),
     )
     if symmetry is None:
-        found = _found(net)
-        net = replace(net, symmetry=found.product, nested=found.whole, notes=found.notes)
+        found = _found(net, exact)
+        net = replace(
+            net,
+            symmetry=found.product,
+            nested=found.whole,
+            notes=found.notes,
+            exact_log_order=found.exact_log_order,
+        )
     random = [name for name in made.buffers if name in data] if symmetry is None else []
     _verify(torch, net, example_input, random)
     return net
 
 
-def _found(net: TorchNetwork) -> Choice:
+def _found(net: TorchNetwork, exact: bool) -> Choice:
     """The symmetry by its labels, in float64."""
     made, named, known = net._made, {}, {}
     for name, value in net._data.items():
@@ -113,7 +129,7 @@ def _found(net: TorchNetwork) -> Choice:
 
     with jax.enable_x64(True):
         x = jax.ShapeDtypeStruct((1, *made.input_shape), made.dtype)
-        return label(run, net.shapes, x, named)
+        return label(run, net.shapes, x, named, exact=exact)
 
 
 def _statistics(made: Exported) -> tuple:
