@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
+from symvi.arrays import leaf_names
 from symvi.checks import as_numbers, check_parameters, described, expected, flag, required_key
 from symvi.symmetry import Nested, Symmetry
 from symvi.tracing import indexing, loops, moving, products  # noqa: F401 (they hold rules)
@@ -155,9 +156,7 @@ def find_symmetry(apply, params, x, *, exact: bool = False) -> Found:
         raise expected("apply", "a function (params, x)", described(apply), PURE)
     exact = flag("exact", exact)
     leaves, tree = jax.tree.flatten(params)
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-    order = tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
-    order = order if order != ("",) else ("params",)
+    order = leaf_names(params)
     _check_names(order)
     arrays = {
         name: as_numbers(f"params[{name!r}]", leaf)
