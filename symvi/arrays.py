@@ -1,4 +1,4 @@
-"""Functions over leading axes, sums in log space, and loops that stop when nothing changes."""
+"""Leading axes, names of leaves, sums in log space, and loops that stop when nothing changes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def over_leading_axes(function, num_axes: int, *trees):
 
     results = jax.vmap(function)(*jax.tree.map(merged, trees))
     return jax.tree.map(split, results)
+
+
+def leaf_names(tree) -> tuple:
+    """The names of a tree's leaves in order: the keys on the way to each, joined by dots."""
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    names = tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
+    return names if names != ("",) else ("params",)
 
 
 def log_sum_exp(values: Float[Array, " ..."], axis: int) -> Float[Array, " ..."]:

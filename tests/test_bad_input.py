@@ -1923,6 +1923,13 @@ good(
     lambda found: [g.size for g in found.symmetry.groups] == [3],
 )
 each(
+    "find_symmetry(exact)",
+    lambda v: symvi.find_symmetry(program, W, X, exact=v),
+    (None, 1, "yes", np.ones(2)),
+    "exact",
+    "True or False",
+)
+each(
     "Found.unflatten",
     lambda v: symvi.find_symmetry(program, W, X).unflatten(v),
     (None, {}, {**W, "W1": np.ones((2, 3))}),
@@ -1969,6 +1976,13 @@ each(
     ("nonsense", None, 3),
     "statistics",
     "one of 'fixed'",
+)
+each(
+    "from_torch(exact)",
+    lambda v: symvi.from_torch(linear(), X, exact=v),
+    (None, 1, "yes"),
+    "exact",
+    "True or False",
 )
 
 

@@ -5,6 +5,17 @@ from symvi.symmetry.element import Element
 from symvi.symmetry.exchange import swap
 from symvi.symmetry.group import Symmetry
 from symvi.symmetry.nested import Nested
+from symvi.symmetry.spec import PermutationSpec, permutation_spec, universal_spec
 from symvi.symmetry.units import UnitGroup
 
-__all__ = ["Axis", "Element", "Nested", "Symmetry", "UnitGroup", "swap"]
+__all__ = [
+    "Axis",
+    "Element",
+    "Nested",
+    "PermutationSpec",
+    "Symmetry",
+    "UnitGroup",
+    "permutation_spec",
+    "swap",
+    "universal_spec",
+]

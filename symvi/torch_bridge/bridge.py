@@ -32,6 +32,7 @@ def from_torch(
     functions: dict | None = None,
     symmetry: Symmetry | None = None,
     signed: bool = False,
+    exact: bool = False,
 ) -> TorchNetwork:
     """Turn a PyTorch module into a network with a permutation symmetry.
 
@@ -60,19 +61,28 @@ def from_torch(
     signed : bool
         Whether groups whose units may change sign hold these changes too, as in
         :func:`find_symmetry`.
+    exact : bool
+        Whether to count the whole permutation group as well, as :func:`find_symmetry` does. Not
+        together with a symmetry written by hand, for which nothing is read.
 
     Raises
     ------
     ValueError
         No module, control flow that depends on data, unsupported operations or settings (named,
         with the way round), parameters of several dtypes, an example that does not fit, rows that
-        influence each other, or a symmetry that is none.
+        influence each other, a network too large to count its group, or a symmetry that is none.
+    ImportError
+        ``exact=True`` without igraph.
     """
     torch = needs("torch", "torch", "symvi.from_torch")
     one_of("statistics", statistics, STATISTICS)
-    if flag("signed", signed) and symmetry is not None:
+    signed, exact = flag("signed", signed), flag("exact", exact)
+    if signed and symmetry is not None:
         remedy = "pass symvi.Symmetry(groups, signed=True) as symmetry"
-        raise expected("signed", "False with a symmetry written by hand", signed, remedy)
+        raise expected("signed", "False beside a symmetry written by hand", signed, remedy)
+    if exact and symmetry is not None:
+        remedy = "leave the symmetry out to count the group, and compare its log_order with that"
+        raise expected("exact", "False beside a symmetry written by hand", exact, remedy)
     made = exported(module, example_input, functions)
     travelling = _statistics(made) if statistics == "travelling" else ()
     weights = made.weights | {name: made.data[name] for name in travelling}
@@ -98,14 +108,20 @@ def from_torch(
         copy.deepcopy(module).cpu().eval(),
     )
     if symmetry is None:
-        found = _found(net, signed)
-        net = replace(net, symmetry=found.product, nested=found.whole, notes=found.notes)
+        found = _found(net, signed, exact)
+        net = replace(
+            net,
+            symmetry=found.product,
+            nested=found.whole,
+            notes=found.notes,
+            exact_log_order=found.exact_log_order,
+        )
     random = [name for name in made.buffers if name in data] if symmetry is None else []
     _verify(torch, net, example_input, random)
     return net
 
 
-def _found(net: TorchNetwork, signed: bool) -> Choice:
+def _found(net: TorchNetwork, signed: bool, exact: bool) -> Choice:
     """The symmetry by its labels, in float64."""
     made, named, known = net._made, {}, {}
     for name, value in net._data.items():
@@ -120,7 +136,7 @@ def _found(net: TorchNetwork, signed: bool) -> Choice:
 
     with jax.enable_x64(True):
         x = jax.ShapeDtypeStruct((1, *made.input_shape), made.dtype)
-        return label(run, net.shapes, x, named, signed=signed)
+        return label(run, net.shapes, x, named, signed=signed, exact=exact)
 
 
 def _statistics(made: Exported) -> tuple:

@@ -12,6 +12,7 @@ import numpy as np
 
 from symvi.checks import as_numbers, check_parameters, expected, needs, required_key
 from symvi.symmetry import Nested, Symmetry
+from symvi.tracing.exact import beside_exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,10 @@ class TorchNetwork:
         unused parameters.
     travelling : tuple of str
         The BatchNorm statistics that count as parameters.
+    exact_log_order : float or None
+        With ``exact=True``, the log order (nats) of the whole permutation group of the model of the
+        network that is read from its program. Where it equals ``nested.log_order``, the nested
+        group is provably all of it. This one is counted, and not verified.
     """
 
     shapes: dict
@@ -52,11 +57,13 @@ class TorchNetwork:
     _data: dict = field(repr=False)
     _scales: frozenset = field(repr=False)
     _module: object = field(repr=False)
+    exact_log_order: float | None = None
 
     def __repr__(self) -> str:
         num_weights = sum(math.prod(shape) for shape in self.shapes.values())
         sizes = f"{self.input_shape} to {self.output_shape}, {num_weights} weights"
-        return f"TorchNetwork({sizes}, {self.symmetry!r}, {len(self.notes)} notes)"
+        group = f"{self.symmetry!r}{beside_exact(self.nested, self.exact_log_order)}"
+        return f"TorchNetwork({sizes}, {group}, {len(self.notes)} notes)"
 
     @property
     def widths(self) -> tuple:

@@ -50,11 +50,15 @@ class Standing:
 
 
 class Choice(NamedTuple):
-    """What was found: a product of groups, the whole with its blocks, and notes."""
+    """What was found: a product of groups, the whole with its blocks, and notes.
+
+    `exact_log_order` is the log order of the whole group (nats) where it was counted.
+    """
 
     product: Symmetry
     whole: Symmetry | Nested
     notes: tuple
+    exact_log_order: float | None = None
 
 
 def choose(cells: Cells, shapes: dict) -> Choice:

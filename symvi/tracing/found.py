@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
+from symvi.arrays import leaf_names
 from symvi.checks import as_numbers, check_parameters, described, expected, flag, required_key
 from symvi.symmetry import Nested, Symmetry
 from symvi.tracing import factor_rules, indexing, loops, moving, products  # noqa: F401 (rules)
 from symvi.tracing.beside import with_factors
 from symvi.tracing.cells import Cells
 from symvi.tracing.choice import Choice, choose
+from symvi.tracing.exact import beside_exact, with_exact
 from symvi.tracing.reading import Traced, blocks_of, read
 from symvi.tracing.verify import TOLERANCE, compiled, like, verify
 
@@ -44,6 +46,10 @@ class Found:
         The shape of each parameter by name: the keys on its way in the tree, joined by dots.
     params : dict
         The weights that were passed, by name.
+    exact_log_order : float or None
+        With ``exact=True``, the log order (nats) of the whole permutation group of the model of the
+        network that is read from its program. Where it equals ``nested.log_order``, the nested
+        group is provably all of it. This one is counted, and not verified.
     """
 
     symmetry: Symmetry
@@ -56,10 +62,12 @@ class Found:
     _order: tuple = field(repr=False)
     _fixed: dict = field(repr=False)
     _sizes: tuple = field(repr=False)
+    exact_log_order: float | None = None
 
     def __repr__(self) -> str:
         num_weights = sum(math.prod(shape) for shape in self.shapes.values())
-        return f"Found({num_weights} weights, {self.symmetry!r}, {len(self.notes)} notes)"
+        group = f"{self.symmetry!r}{beside_exact(self.nested, self.exact_log_order)}"
+        return f"Found({num_weights} weights, {group}, {len(self.notes)} notes)"
 
     @property
     def widths(self) -> tuple:
@@ -111,7 +119,7 @@ def _random(key, params: dict) -> dict:
     return found
 
 
-def find_symmetry(apply, params, x, *, signed: bool = False) -> Found:
+def find_symmetry(apply, params, x, *, signed: bool = False, exact: bool = False) -> Found:
     """Find which units of a network may be exchanged, from the program of its forward pass.
 
     The function is traced by JAX and its equations are read one by one (chapter 15): units that
@@ -132,21 +140,27 @@ def find_symmetry(apply, params, x, *, signed: bool = False) -> Found:
     signed : bool
         Whether groups whose units may change sign (odd activations, features of attention) hold
         these changes too. Without it, ``notes`` name them.
+    exact : bool
+        Whether to count the whole permutation group as well, by graph automorphisms (igraph's
+        BLISS, Junttila and Kaski 2007): ``exact_log_order``, in nats. Where ``nested`` is smaller,
+        a note says by how much. It is the whole group *of the model of the network*: all
+        permutations of the entries of axes with which every operation commutes by its rule. It
+        takes seconds for thousands of units, and large networks are refused.
 
     Raises
     ------
     ValueError
         No function, parameters without an array of floating numbers, a function that JAX cannot
-        trace, in float64 too, outputs that are not finite, or (an error of ours) a symmetry that
-        is none.
+        trace, in float64 too, outputs that are not finite, a network too large to count its group,
+        or (an error of ours) a symmetry that is none.
+    ImportError
+        ``exact=True`` without igraph.
     """
     if not callable(apply):
         raise expected("apply", "a function (params, x)", described(apply), PURE)
-    signed = flag("signed", signed)
+    signed, exact = flag("signed", signed), flag("exact", exact)
     leaves, tree = jax.tree.flatten(params)
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-    order = tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
-    order = order if order != ("",) else ("params",)
+    order = leaf_names(params)
     _check_names(order)
     arrays = {
         name: as_numbers(f"params[{name!r}]", leaf)
@@ -171,8 +185,14 @@ def find_symmetry(apply, params, x, *, signed: bool = False) -> Found:
         _sizes(apply, params, x),
     )
     with jax.enable_x64(True):
-        choice = label(found.apply, shapes, x, signed=signed)
-        found = replace(found, symmetry=choice.product, nested=choice.whole, notes=choice.notes)
+        choice = label(found.apply, shapes, x, signed=signed, exact=exact)
+        found = replace(
+            found,
+            symmetry=choice.product,
+            nested=choice.whole,
+            notes=choice.notes,
+            exact_log_order=choice.exact_log_order,
+        )
         _verify(found, x)
     return found
 
@@ -200,10 +220,20 @@ def _sizes(apply, params, x) -> tuple:
     return tuple(sizes)
 
 
-def label(apply, shapes: dict, x, data: dict | None = None, *, signed: bool = False) -> Choice:
+def label(
+    apply,
+    shapes: dict,
+    x,
+    data: dict | None = None,
+    *,
+    signed: bool = False,
+    exact: bool = False,
+) -> Choice:
     """The symmetry of ``apply(params, x)`` by its labels alone, with notes; `signed` with signs.
 
     With `data`, pairs (fixed array, what notes call it) by name, of ``apply(params, data, x)``.
+    With `exact`, the order of the whole group is counted too; parameters that are not used stay in
+    place.
     """
     cells = Cells()
     weights = {name: jax.ShapeDtypeStruct(shape, jnp.float64) for name, shape in shapes.items()}
@@ -211,16 +241,22 @@ def label(apply, shapes: dict, x, data: dict | None = None, *, signed: bool = Fa
     x = jax.tree.map(_in_double, x)
     given = (weights, x) if data is None else (weights, fixed, x)
     program = jax.make_jaxpr(apply)(*given)
-    inputs = [Traced(cells.parameter(name, shapes[name])) for name in sorted(shapes)]
+    used = _used(program, sorted(shapes))
+    inputs = []
+    for name in sorted(shapes):
+        shape = shapes[name]
+        blocks = cells.parameter(name, shape) if name in used else cells.pinned(shape)
+        inputs.append(Traced(blocks))
     for name in sorted(fixed):
         inputs.append(Traced(cells.data(np.asarray(fixed[name]), data[name][1])))
     for leaf in jax.tree.leaves(x):
         inputs.append(Traced(cells.pinned(jnp.shape(leaf))))
-    used = _used(program, sorted(shapes))
     for value in read(cells, program, inputs):
         for block in blocks_of(cells, value):
             cells.pin(block.cells)
     choice = choose(cells, {name: shapes[name] for name in used})
+    if exact:
+        choice = with_exact(choice, cells)
     unused = [f"parameter {name!r} is not used" for name in shapes if name not in used]
     weighed = [*sorted(shapes), *[None] * (len(inputs) - len(shapes))]
     choice = with_factors(choice, program, weighed, shapes, signed)

@@ -253,6 +253,7 @@ def _distinct(cells: Cells, taken: np.ndarray) -> np.ndarray:
 
 @rule("pad")
 def pad(cells: Cells, equation, blocks: list, shapes: list) -> list:
+    """The entries put in are equal, so that they may be exchanged where those beside them may."""
     found = blocks[0]
     for axis, (low, high, inner) in enumerate(equation.params["padding_config"]):
         if (low, high, inner) == (0, 0, 0):
@@ -266,7 +267,7 @@ def pad(cells: Cells, equation, blocks: list, shapes: list) -> list:
         own = next((b.cells for b in found if b.axes == (axis,)), None)
         own = cells.fresh((size,)) if own is None else own
         length = low + high + size + inner * max(size - 1, 0)
-        padded = cells.fresh((length,), still=True)
+        padded = cells.fresh((length,), still=cells.is_still(own))
         padded[low : low + size + inner * max(size - 1, 0) : inner + 1] = own
         found = [b for b in found if axis not in b.axes] + [Block((axis,), padded)]
     return found

@@ -285,7 +285,7 @@ CASES = {
     "zeros beside and between": (
         lambda p, x: LAX.pad(x @ p["w"], 0.0, ((0, 0, 0), (2, 1, 1))) @ p["o"],
         {"w": (3, 4), "o": (10, 2)},
-        [4],
+        [4, 6],
     ),
     "entries cut off by padding": (
         lambda p, x: LAX.pad(x @ p["w"], 0.0, ((0, 0, 0), (-1, 1, 0))) @ p["o"],
