@@ -35,9 +35,11 @@ def with_factors(choice: Choice, program, inputs: list, shapes: dict, signed: bo
     scaled = _names(product, scales, lambda unit: unit.freedom > 0)
     if scaled:
         notes.append(f"besides, {_listed(scaled)} can be scaled, which is no permutation")
+    choice = choice._replace(notes=tuple(notes))
     if not signed:
-        return choice._replace(notes=tuple(notes))
-    return Choice(Symmetry(product.groups, flipping), _signed(choice.whole, flipping), tuple(notes))
+        return choice
+    product = Symmetry(product.groups, flipping)
+    return choice._replace(product=product, whole=_signed(choice.whole, flipping))
 
 
 def _signed(whole: Symmetry | Nested, flipping: tuple) -> Symmetry | Nested:

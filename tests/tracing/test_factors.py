@@ -293,3 +293,12 @@ def test_bad_input():
     weights = {"a": np.ones((3, 4)), "c": np.ones((4, 2))}
     with pytest.raises(ValueError, match="signed: expected True or False, got 'yes'"):
         symvi.find_symmetry(lambda p, x: x @ p["a"] @ p["c"], weights, ROWS, signed="yes")
+
+
+def test_exact_counts_are_of_permutations():
+    apply, shapes, *_ = CASES["tanh"]
+    weights = {name: np.ones(shape) for name, shape in shapes.items()}
+    net = symvi.find_symmetry(apply, weights, ROWS, signed=True, exact=True)
+    assert net.exact_log_order == pytest.approx(math.log(24))
+    assert net.symmetry.order == 24 * 2**4 and "the whole group" in repr(net)
+    assert net.notes == ()
