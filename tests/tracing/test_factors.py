@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from test_architectures import ARCHITECTURES
 from test_random_graphs import networks
 
 import symvi
@@ -293,6 +294,22 @@ def test_bad_input():
     weights = {"a": np.ones((3, 4)), "c": np.ones((4, 2))}
     with pytest.raises(ValueError, match="signed: expected True or False, got 'yes'"):
         symvi.find_symmetry(lambda p, x: x @ p["a"] @ p["c"], weights, ROWS, signed="yes")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_is_found_in_architectures_is_true(name):
+    """Sums of solutions, as many as there are, for signs and for scales."""
+    case, rng = ARCHITECTURES[name], np.random.default_rng(6)
+    params = {key: jnp.asarray(rng.normal(size=shape)) for key, shape in case.shapes.items()}
+    run = jax.jit(lambda named: jnp.ravel(jax.tree.leaves(case.apply(named, case.inputs))[0]))
+    for _, places, signs, scales in units_of(case.apply, case.shapes, case.inputs):
+        basis = solutions_of_scales(scales)
+        assert len(basis) == scales.freedom
+        if len(basis):
+            exponents = rng.normal(size=len(basis)) @ basis
+            assert change(run, params, multiplied(params, places, 1.2**exponents)) < 1e-9
+        if signs.flips:
+            assert change(run, params, multiplied(params, places, [-1.0] * len(places))) < 1e-9
 
 
 def test_exact_counts_are_of_permutations():
