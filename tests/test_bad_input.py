@@ -285,9 +285,14 @@ bad(
 each(
     "Symmetry(signed)",
     lambda v: symvi.Symmetry(GROUP.groups, v),
-    NOT_FLAG,
+    (*NOT_FLAG, ("hidden7",), (1,)),
     "signed",
-    "True or False",
+    "True, False or a tuple of names",
+)
+good(
+    "Symmetry(some signed)",
+    lambda: symvi.Symmetry(GROUP.rename("a.").groups + GROUP.groups, ["a.hidden1"]).order,
+    (6 * 6 * 8).__eq__,
 )
 good("Symmetry(list)", lambda: hash(symvi.Symmetry(list(GROUP.groups))), hash(GROUP).__eq__)
 each("Symmetry.sample(key)", lambda v: GROUP.sample(v, 2), NOT_KEY, "key", ONE_KEY)
@@ -371,7 +376,7 @@ each(
     "Symmetry",
 )
 bad("Symmetry + itself", lambda: GROUP + GROUP, "", "", "rename")
-bad("Symmetry + signed", lambda: GROUP.rename("a.") + SIGNED, "signed", "agree")
+good("Symmetry + signed", lambda: (GROUP.rename("a.") + SIGNED).order, (6 * 48).__eq__)
 good("Symmetry + renamed", lambda: (GROUP.rename("a.") + GROUP.rename("b.")).order, (36).__eq__)
 WRONG = symvi.Symmetry((symvi.UnitGroup("hidden1", 3, (("W1", 1),)),))
 bad("Symmetry.verify(wrong)", lambda: WRONG.verify(NET.apply, W, X), "verify", "unchanged to 1e-10")
@@ -1923,6 +1928,13 @@ good(
     lambda found: [g.size for g in found.symmetry.groups] == [3],
 )
 each(
+    "find_symmetry(signed)",
+    lambda v: symvi.find_symmetry(program, W, X, signed=v),
+    (None, 1, "yes", np.ones(2)),
+    "signed",
+    "True or False",
+)
+each(
     "find_symmetry(exact)",
     lambda v: symvi.find_symmetry(program, W, X, exact=v),
     (None, 1, "yes", np.ones(2)),
@@ -1976,6 +1988,19 @@ each(
     ("nonsense", None, 3),
     "statistics",
     "one of 'fixed'",
+)
+each(
+    "from_torch(signed)",
+    lambda v: symvi.from_torch(linear(), X, signed=v),
+    (None, 1, "yes"),
+    "signed",
+    "True or False",
+)
+bad(
+    "from_torch(signed and symmetry)",
+    lambda: symvi.from_torch(linear(), X, symmetry=symvi.Symmetry(), signed=True),
+    "signed",
+    "False beside a symmetry written by hand",
 )
 each(
     "from_torch(exact)",
