@@ -44,18 +44,28 @@ def verify(
 
 
 def moved(symmetry: Symmetry | Nested, weights: dict, rng, kind: str) -> dict:
-    """The weights after a random element of one of `KINDS`, in NumPy."""
-    out, signed = dict(weights), getattr(symmetry, "signed", False)
+    """The weights after a random element of one of `KINDS`, in NumPy.
+
+    Groups on one axis are joined to one permutation of it, so that an array is copied once for each
+    of its axes that moves, however many groups stand there.
+    """
+    signed = getattr(symmetry, "signed", False)
+    sources, factors = {}, {}  # by parameter and axis: where an entry comes from, and its sign
     for group in symmetry.groups:
         order = permutation(group.size, rng, kind)
         signs = rng.choice([-1.0, 1.0], group.size) if signed else np.ones(group.size)
         for axis in group.entries:
-            value = np.moveaxis(out[axis.param], axis.axis, 0)
+            here, length = (axis.param, axis.axis), weights[axis.param].shape[axis.axis]
+            source = sources.setdefault(here, np.arange(length))
+            factor = factors.setdefault(here, np.ones(length))
             places = axis.indices(group.size)
-            result = value.copy()
-            stretched = signs[:, None].reshape(group.size, 1, *([1] * (value.ndim - 1)))
-            result[places] = value[places[order]] * stretched
-            out[axis.param] = np.moveaxis(result, 0, axis.axis)
+            source[places] = source[places[order]]
+            factor[places] = factor[places[order]] * signs[:, None]
+    out = dict(weights)
+    for (name, axis), source in sources.items():
+        out[name] = np.take(out[name], source, axis=axis)
+        if signed:
+            out[name] *= factors[name, axis].reshape(-1, *[1] * (out[name].ndim - axis - 1))
     return out
 
 
