@@ -6,6 +6,7 @@
 # make alone   each notebook in a fresh environment, from its own first cell (an hour)
 # make pdf     the built book as _build/symmetry-and-variational-inference.pdf; needs Chromium
 # make stan    the reference posteriors' Stan programs against Stan itself (20 minutes the first time; needs g++)
+# make architectures   public networks of torchvision and timm, read by from_torch (an hour)
 # make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
 # On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:
@@ -18,6 +19,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 HTML := _build/html
 STAN := _build/stan
+ARCHITECTURES := _build/architectures
 FRESH_CLAIMS := _build/claims-fresh
 # Most of the time is compilation. Light optimisation compiles these small programs in a third of the
 # time and runs them as fast; the plain emitters take a third off what is left; and compiled code is
@@ -30,7 +32,7 @@ ifneq (,$(findstring :,$(CURDIR)))
 $(error Python's environments do not work in a folder whose path has a colon: move this folder)
 endif
 
-.PHONY: book student test check-pages slides pdf alone links bench stan reproduce serve clean
+.PHONY: book student test check-pages slides pdf alone links bench stan architectures reproduce serve clean
 .DEFAULT_GOAL := book
 
 $(READY): requirements.txt pyproject.toml
@@ -99,6 +101,12 @@ stan: $(READY)
 	$(STAN)/bin/python -m pip install --quiet pystan==3.10.0 httpstan==4.13.0 posteriordb==0.2.0
 	XDG_CACHE_HOME="$$PWD/$(STAN)/compiled" $(COMPILE) $(BIN)/python book/reproduce/stan_densities.py $(STAN)/bin/python
 	SYMVI_STAN="$$PWD/_build/results/stan" $(COMPILE) $(BIN)/python -m pytest tests/truth/test_stan_itself.py
+
+# Nobody who reads the book needs torchvision and timm: they stay in a folder of their own, without what they
+# would bring along, behind the packages that are pinned. huggingface_hub and safetensors are what timm imports.
+architectures: $(READY)
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --upgrade --target $(ARCHITECTURES) torchvision==0.28.0 timm==1.0.31 huggingface_hub==0.36.0 safetensors==0.8.0
+	$(COMPILE) $(BIN)/python book/reproduce/architectures.py $(ARCHITECTURES)
 
 # Settings that are finished are kept in _build/results; remove that folder to begin anew.
 reproduce: $(READY)

@@ -24,7 +24,7 @@ from symvi.checks import (
     positive_number,
     required_key,
 )
-from symvi.symmetry.axis import Axis
+from symvi.symmetry.axis import Axis, are_apart
 from symvi.symmetry.element import Element
 from symvi.symmetry.units import UnitGroup
 
@@ -62,8 +62,7 @@ class Symmetry:
         groups = _unit_groups(self.groups)
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "signed", _signed(self.signed, groups))
-        for one, other in combinations(groups, 2):
-            _check_apart(one, other)
+        _check_apart(groups)
 
     def __repr__(self) -> str:
         mixed = isinstance(self.signed, tuple)
@@ -430,15 +429,23 @@ def _check_named(params) -> None:
         raise expected("params", "a dict of named arrays", described(params), remedy)
 
 
-def _check_apart(one: UnitGroup, other: UnitGroup) -> None:
+def _check_apart(groups: tuple) -> None:
     """ValueError if two groups move the same entries along one axis."""
-    for axis in one.entries:
-        for there in other.entries:
-            if axis.meets(there):
-                wanted = f"units of {one.name!r} and {other.name!r} at indices of their own"
-                got = f"the same ones on axis {axis.axis} of {axis.param!r}"
-                remedy = "correct the axes or places of one group"
-                raise expected("groups", wanted, got, remedy)
+    standing = {}  # by parameter and axis: the groups there, with their entry
+    for group in groups:
+        for axis in group.entries:
+            standing.setdefault((axis.param, axis.axis), []).append((group.name, axis))
+    for (param, axis), here in standing.items():
+        if are_apart([entry for _, entry in here]):
+            continue
+        one, other = next(
+            (first[0], second[0])
+            for first, second in combinations(here, 2)
+            if first[1].meets(second[1])
+        )
+        wanted = f"units of {one!r} and {other!r} at indices of their own"
+        got = f"the same ones on axis {axis} of {param!r}"
+        raise expected("groups", wanted, got, "correct the axes or places of one group")
 
 
 def _check_factorises(group: UnitGroup) -> None:

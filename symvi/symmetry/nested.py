@@ -202,6 +202,8 @@ class Nested:
         for group in self.product.groups:
             for axis in group.entries:
                 where = place_of.get((axis.param, axis.axis), {})
+                if not where and group.name not in home:
+                    continue  # no block stands there
                 stands = [where.get(i, (-1, -1)) for i in axis.indices(group.size).reshape(-1)]
                 spots = np.array(stands).reshape(group.size, -1, 2)
                 if group.name in home:

@@ -111,11 +111,15 @@ class TorchNetwork:
         data = {}
         for name, value in self._data.items():
             data[name] = _floats(value) if value.dtype.kind == "f" else jnp.asarray(value)
-        return self._made.apply(*self._parted(params, data), x)
+        return self._rows(params, data, x)
 
     def _run(self, params: dict, data: dict, row) -> jax.Array:
         """The output for one datum, with its axis of data."""
         return self._made.run(*self._parted(params, data), row)
+
+    def _rows(self, params: dict, data: dict, x) -> jax.Array:
+        """The outputs for the rows of `x`."""
+        return self._made.apply(*self._parted(params, data), x)
 
     def _parted(self, params: dict, data: dict) -> tuple:
         """Parameters and data as the module has them: statistics that travel are its data."""

@@ -44,19 +44,29 @@ def verify(
 
 
 def moved(symmetry: Symmetry | Nested, weights: dict, rng, kind: str) -> dict:
-    """The weights after a random element of one of `KINDS`, in NumPy."""
-    out = dict(weights)
+    """The weights after a random element of one of `KINDS`, in NumPy.
+
+    Groups on one axis are joined to one permutation of it, so that an array is copied once for each
+    of its axes that moves, however many groups stand there.
+    """
+    sources, factors = {}, {}  # by parameter and axis: where an entry comes from, and its sign
     for group in symmetry.groups:
         order = permutation(group.size, rng, kind)
         flips = symmetry.flips(group.name)
         signs = rng.choice([-1.0, 1.0], group.size) if flips else np.ones(group.size)
         for axis in group.entries:
-            value = np.moveaxis(out[axis.param], axis.axis, 0)
+            here, length = (axis.param, axis.axis), weights[axis.param].shape[axis.axis]
+            source = sources.setdefault(here, np.arange(length))
+            factor = factors.setdefault(here, np.ones(length))
             places = axis.indices(group.size)
-            result = value.copy()
-            stretched = signs[:, None].reshape(group.size, 1, *([1] * (value.ndim - 1)))
-            result[places] = value[places[order]] * stretched
-            out[axis.param] = np.moveaxis(result, 0, axis.axis)
+            source[places] = source[places[order]]
+            factor[places] = factor[places[order]] * signs[:, None]
+    out = dict(weights)
+    for (name, axis), source in sources.items():
+        out[name] = np.take(out[name], source, axis=axis)
+        factor = factors[name, axis]
+        if (factor < 0).any():
+            out[name] *= factor.reshape(-1, *[1] * (out[name].ndim - axis - 1))
     return out
 
 

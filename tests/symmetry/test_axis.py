@@ -1,5 +1,7 @@
 """Units that own several indices of an axis, or a part of it: action, unit vectors, densities."""
 
+from itertools import combinations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import symvi
 from symvi.information import log_symmetrized
 from symvi.symmetry import Axis, Element, swap
+from symvi.symmetry.axis import are_apart
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -288,3 +291,21 @@ def test_prior_must_be_equal_over_places():
 def test_bad_input(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_axes_are_apart_as_pairs_say():
+    """One pass over all indices is what `meets` says of each pair."""
+    rng = np.random.default_rng(0)
+    verdicts = set()
+    for _ in range(200):
+        num, size = rng.integers(1, 4), int(rng.integers(1, 3))
+        entries = []
+        for _ in range(num):
+            rows = rng.choice(12, size=(2, size), replace=False).tolist()
+            entries.append(Axis("w", 0, tuple(map(tuple, rows))))
+        if rng.random() < 0.1:
+            entries.append(Axis("w", 0))
+        apart = not any(a.meets(b) for a, b in combinations(entries, 2))
+        assert are_apart(entries) == apart
+        verdicts.add((len(entries), apart))
+    assert {(1, True), (2, True), (2, False), (3, True), (3, False)} <= verdicts
