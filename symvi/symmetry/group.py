@@ -45,14 +45,15 @@ class Symmetry:
     ----------
     groups : tuple of UnitGroup
     signed : bool or tuple of str
-        Whether units may also change sign (for odd activations: f(-a) = -f(a)); a tuple holds the
-        names of the groups whose units may. A group of these has 2^n n! elements instead of n!.
+        Whether units may also change sign (where odd functions, f(-a) = -f(a), or none act on
+        them); a tuple holds the names of the groups whose units may. A group of these has 2^n n!
+        elements instead of n!.
 
     Raises
     ------
     ValueError
-        Groups of one name, two groups that move the same entries along one axis, or signs of a
-        group that there is not.
+        Groups of one name, two groups that move the same entries along one axis, or a name in
+        `signed` that no group has.
     """
 
     groups: tuple = ()

@@ -129,7 +129,7 @@ def _groups(symmetry, leave_out: tuple, shared: str | None = None) -> list:
         remedy = "pass net.symmetry, without exchanges of blocks"
         raise expected("symmetry", "a symvi.Symmetry", described(symmetry), remedy)
     if symmetry.signed:
-        remedy = "leave the signs out by Symmetry(g.groups)"
+        remedy = "leave the signs out: pass symvi.Symmetry(symmetry.groups)"
         raise expected("symmetry", "a group without signs", symmetry, remedy)
     _check_names(symmetry, leave_out)
     groups = [group for group in symmetry.groups if group.name not in leave_out]

@@ -27,7 +27,7 @@ class TorchNetwork:
         The shape of each parameter by name, in sorted order of names.
     symmetry : Symmetry
         The units that may be exchanged, verified; a group is called after the first layer that it
-        moves. A product, which all of symvi takes.
+        moves. A product, which all of symvi takes. With ``signed=True`` it changes signs too.
     nested : Nested or Symmetry
         The same group with exchanges of whole blocks, such as heads; verified too.
     input_shape : tuple
@@ -35,14 +35,14 @@ class TorchNetwork:
     output_shape : tuple
         The shape of one datum's output.
     notes : tuple of str
-        What keeps units in place, besides inputs and outputs: operations not analysed, fixed data,
-        unused parameters.
+        What keeps units in place besides inputs and outputs, and what the product does not hold:
+        exchanges of blocks, signs, scales.
     travelling : tuple of str
         The BatchNorm statistics that count as parameters.
     exact_log_order : float or None
-        With ``exact=True``, the log order (nats) of the whole permutation group of the model of the
-        network that is read from its program. Where it equals ``nested.log_order``, the nested
-        group is provably all of it. This one is counted, and not verified.
+        With ``exact=True``, the log number (nats) of all permutations of the model of the network
+        that is read from its program; signs are not counted. Where it equals the log order of the
+        permutations in ``nested``, these are provably all. It is counted, and not verified.
     """
 
     shapes: dict

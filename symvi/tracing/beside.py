@@ -1,8 +1,9 @@
 """What units can do besides changing places: change sign, and be scaled.
 
-A unit changes sign with all of its weights where an odd activation, or none, stands between them:
-then ``signed`` groups hold it. Other changes of sign, and scales, which keep positively homogeneous
-units such as ReLU's as they are (Laurent et al. 2024), are no permutations, and are noted only.
+A unit changes sign with all of its weights where odd functions, or none, stand between them: then
+``signed`` groups hold it. Changes of sign of a part of its weights have no place in a `Symmetry`,
+and scales, which keep the function where units are homogeneous, as ReLU's are (Laurent et al.,
+arXiv 2310.08287), form no finite group: both are noted only.
 """
 
 from __future__ import annotations

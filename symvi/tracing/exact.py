@@ -31,12 +31,12 @@ ALIKE = 100
 
 
 def with_exact(choice: Choice, cells: Cells) -> Choice:
-    """What was found beside the log order of the whole group, with a note where it is smaller."""
+    """What was found beside the log number of all permutations, with a note where it is less."""
     choice = choice._replace(exact_log_order=log_automorphisms(cells))
     missing = nats_missing(choice.whole, choice.exact_log_order)
     if missing == 0:
         return choice
-    note = f"the whole group, counted exactly, has {missing:.4g} nats more than what was found"
+    note = f"all permutations, counted exactly, are {missing:.4g} nats more than what was found"
     return choice._replace(notes=(*choice.notes, note))
 
 
@@ -56,11 +56,13 @@ def without_signs(found: Symmetry | Nested) -> Symmetry | Nested:
 
 
 def beside_exact(found: Symmetry | Nested, exact_log_order: float | None) -> str:
-    """How a group compares with the whole, for the text of a result; empty if that is unknown."""
+    """How a group's permutations compare with all, for the text of a result; empty if unknown."""
     if exact_log_order is None:
         return ""
     missing = nats_missing(found, exact_log_order)
-    return ", the whole group" if missing == 0 else f", {missing:.4g} nats short of the whole group"
+    return (
+        ", all permutations" if missing == 0 else f", {missing:.4g} nats short of all permutations"
+    )
 
 
 def log_automorphisms(cells: Cells) -> float:

@@ -115,7 +115,7 @@ class Unit:
         return found
 
     def is_free(self, known) -> bool:
-        """Whether a known value is as good as one with any factor: it is zero."""
+        """Whether a known value is as good as one with any factor: 0, for scales also infinity."""
         value = np.asarray(known)
         if self.signs or value.dtype.kind not in "fc":
             return not value.any()

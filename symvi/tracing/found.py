@@ -37,19 +37,21 @@ class Found:
     ----------
     symmetry : Symmetry
         The units that may be exchanged, verified; a group is called after the first layer that it
-        moves. It acts on the arrays of :meth:`flatten`. A product, which all of symvi takes.
+        moves. It acts on the arrays of :meth:`flatten`. A product, which all of symvi takes. With
+        ``signed=True`` it changes signs too.
     nested : Nested or Symmetry
         The same group with exchanges of whole blocks, such as heads; verified too.
     notes : tuple of str
-        What keeps units in place besides inputs and outputs, and what the product does not hold.
+        What keeps units in place besides inputs and outputs, and what the product does not hold:
+        exchanges of blocks, signs, scales.
     shapes : dict
         The shape of each parameter by name: the keys on its way in the tree, joined by dots.
     params : dict
         The weights that were passed, by name.
     exact_log_order : float or None
-        With ``exact=True``, the log order (nats) of the whole permutation group of the model of the
-        network that is read from its program. Where it equals ``nested.log_order``, the nested
-        group is provably all of it. This one is counted, and not verified.
+        With ``exact=True``, the log number (nats) of all permutations of the model of the network
+        that is read from its program; signs are not counted. Where it equals the log order of the
+        permutations in ``nested``, these are provably all. It is counted, and not verified.
     """
 
     symmetry: Symmetry
@@ -141,9 +143,9 @@ def find_symmetry(apply, params, x, *, signed: bool = False, exact: bool = False
         Whether groups whose units may change sign (odd activations, features of attention) hold
         these changes too. Without it, ``notes`` name them.
     exact : bool
-        Whether to count the whole permutation group as well, by graph automorphisms (igraph's
-        BLISS, Junttila and Kaski 2007): ``exact_log_order``, in nats. Where ``nested`` is smaller,
-        a note says by how much. It is the whole group *of the model of the network*: all
+        Whether to count all permutations as well, by graph automorphisms (igraph's
+        BLISS, Junttila and Kaski 2007): ``exact_log_order``, in nats. Where ``nested`` holds
+        fewer, a note says by how much. They are those *of the model of the network*: all
         permutations of the entries of axes with which every operation commutes by its rule. It
         takes a second for a layer of a thousand units, a minute for one of four thousand, and is
         refused beyond.

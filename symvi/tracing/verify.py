@@ -3,7 +3,8 @@
 In float64 and with NumPy around one compiled forward pass. An element that is no symmetry changes
 the outputs for almost all weights and inputs. Elements are drawn so that a false group of any size
 has one: cycles through all units (which move every unit, so that a unit that must stay is found),
-exchanges of two units, and uniform permutations, two of each.
+exchanges of two units, and uniform permutations, two of each. Where units change sign, all do in a
+cycle, a single one in an exchange, and each or not by chance in a uniform element.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def moved(symmetry: Symmetry | Nested, weights: dict, rng, kind: str) -> dict:
     for group in symmetry.groups:
         order = permutation(group.size, rng, kind)
         flips = symmetry.flips(group.name)
-        signs = rng.choice([-1.0, 1.0], group.size) if flips else np.ones(group.size)
+        signs = signs_of(group.size, rng, kind) if flips else np.ones(group.size)
         for axis in group.entries:
             here, length = (axis.param, axis.axis), weights[axis.param].shape[axis.axis]
             source = sources.setdefault(here, np.arange(length))
@@ -81,6 +82,17 @@ def permutation(size: int, rng, kind: str) -> np.ndarray:
     else:
         order[random[:2]] = random[1::-1]
     return order
+
+
+def signs_of(size: int, rng, kind: str) -> np.ndarray:
+    """Signs for an element of one of `KINDS`: of all units, of a single one, or of any."""
+    if kind == "cycle":
+        return -np.ones(size)
+    if kind == "exchange":
+        signs = np.ones(size)
+        signs[rng.integers(size)] = -1.0
+        return signs
+    return rng.choice([-1.0, 1.0], size)
 
 
 def compiled(function, *given):

@@ -99,8 +99,8 @@ def test_what_is_found_is_the_whole_group(name):
     found = made()
     assert found.exact_log_order == pytest.approx(exact, abs=1e-9)
     assert found.nested.log_order == pytest.approx(exact, abs=1e-9)
-    assert not any("whole group" in note for note in found.notes)
-    assert "), the whole group, " in repr(found)
+    assert not any("counted exactly" in note for note in found.notes)
+    assert "), all permutations, " in repr(found)
 
 
 def test_the_numbers_of_the_smallest():
@@ -115,9 +115,9 @@ def test_a_group_that_falls_short_says_by_how_much():
     found = symvi.find_symmetry(flipped, weights(w=(3, 4), o=(4, 1)), normal(2, 3), exact=True)
     assert found.nested.log_order == 0
     assert found.exact_log_order == pytest.approx(math.log(8), abs=1e-9)
-    note = "the whole group, counted exactly, has 2.079 nats more than what was found"
+    note = "all permutations, counted exactly, are 2.079 nats more than what was found"
     assert note in found.notes
-    assert "2.079 nats short of the whole group" in repr(found)
+    assert "2.079 nats short of all permutations" in repr(found)
 
     module = Net(
         lambda m, x: (lambda h: m.c(h + h.flip(-1)))(torch.tanh(m.a(x))),
@@ -127,7 +127,7 @@ def test_a_group_that_falls_short_says_by_how_much():
     same = symvi.from_torch(module, torch.zeros(2, 3), exact=True)
     assert same.exact_log_order == pytest.approx(math.log(8), abs=1e-9)
     assert note in same.notes
-    assert "short of the whole group" in repr(same)
+    assert "short of all permutations" in repr(same)
 
 
 def test_blocks_count_for_the_whole_group():
@@ -139,13 +139,13 @@ def test_blocks_count_for_the_whole_group():
     found = symvi.find_symmetry(maxout, weights(w=(2, 12), o=(4, 1)), normal(2, 2), exact=True)
     assert found.symmetry.log_order == pytest.approx(log_factorials(3, 3, 3, 3))
     assert found.exact_log_order == pytest.approx(log_factorials(3, 3, 3, 3, 4), abs=1e-9)
-    assert "the whole group" in repr(found)
+    assert "all permutations" in repr(found)
 
 
 def test_it_is_not_counted_unless_asked_for():
     found = symvi.find_symmetry(chain, layers(3, 4, 2), normal(2, 3))
     assert found.exact_log_order is None
-    assert "whole" not in repr(found)
+    assert "all permutations" not in repr(found)
 
 
 def test_parameters_that_are_not_used_do_not_count():

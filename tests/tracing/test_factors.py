@@ -317,5 +317,5 @@ def test_exact_counts_are_of_permutations():
     weights = {name: np.ones(shape) for name, shape in shapes.items()}
     net = symvi.find_symmetry(apply, weights, ROWS, signed=True, exact=True)
     assert net.exact_log_order == pytest.approx(math.log(24))
-    assert net.symmetry.order == 24 * 2**4 and "the whole group" in repr(net)
+    assert net.symmetry.order == 24 * 2**4 and "all permutations" in repr(net)
     assert net.notes == ()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import symvi
-from symvi.tracing.verify import KINDS, moved, permutation
+from symvi.tracing.verify import KINDS, moved, permutation, signs_of, verify
 
 RNG = np.random.default_rng(0)
 SHARED = symvi.UnitGroup("shared", 4, (("w", 0), ("w", 1), ("b", 0)))
@@ -34,10 +34,11 @@ SHAPES = {"w": (4, 4, 2), "b": (4,), "q": (5, 9), "o": (6, 2)}
 
 def one_by_one(symmetry, weights: dict, rng, kind: str) -> dict:
     """The same element, an array copied for each group that moves it."""
-    out, signed = dict(weights), getattr(symmetry, "signed", False)
+    out = dict(weights)
     for group in symmetry.groups:
         order = permutation(group.size, rng, kind)
-        signs = rng.choice([-1.0, 1.0], group.size) if signed else np.ones(group.size)
+        flips = symmetry.flips(group.name)
+        signs = signs_of(group.size, rng, kind) if flips else np.ones(group.size)
         for axis in group.entries:
             value = np.moveaxis(out[axis.param].copy(), axis.axis, 0)
             places = axis.indices(group.size)
@@ -53,9 +54,10 @@ def one_by_one(symmetry, weights: dict, rng, kind: str) -> dict:
     [
         symvi.Symmetry((SHARED, *WITHIN)),
         symvi.Symmetry((SHARED, *WITHIN), signed=True),
+        symvi.Symmetry((SHARED, *WITHIN), signed=("head 1",)),
         NESTED,
     ],
-    ids=["product", "signed", "nested"],
+    ids=["product", "signed", "one signed", "nested"],
 )
 def test_an_element_is_that_of_groups_one_after_another(symmetry, kind):
     weights = {name: RNG.normal(size=shape) for name, shape in SHAPES.items()}
@@ -66,3 +68,23 @@ def test_an_element_is_that_of_groups_one_after_another(symmetry, kind):
         for name in SHAPES:
             assert np.array_equal(found[name], wanted[name])
             assert np.array_equal(weights[name], before[name])
+
+
+def test_a_single_unit_that_must_keep_its_sign_is_found():
+    """The function is even in the sign of all units at once, but not of each."""
+    signed = symvi.Symmetry((symvi.UnitGroup("a", 3, (("w", 0),)),), signed=True)
+    weights = {"w": np.array([1.0, 2.0, 3.0])}
+    for kind in KINDS:
+        changed = moved(signed, weights, np.random.default_rng(1), kind)["w"]
+        assert sorted(np.abs(changed)) == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="verify: expected outputs unchanged"):
+        verify(signed, lambda w: np.array([w["w"].sum() ** 2]), weights)
+
+
+def test_which_signs_change():
+    rng = np.random.default_rng(0)
+    assert signs_of(4, rng, "cycle").tolist() == [-1.0] * 4
+    assert sorted(signs_of(4, rng, "exchange")) == [-1.0, 1.0, 1.0, 1.0]
+    assert {tuple(signs_of(2, rng, "uniform")) for _ in range(50)} == {
+        (1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0),
+    }  # fmt: skip
