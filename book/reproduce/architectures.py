@@ -4,10 +4,11 @@
 
 installs both without their dependencies in a folder of their own, and builds each network of
 ``NETWORKS`` with random weights, in eval mode. `symvi.from_torch` reads it, verifies its group, and
-its outputs are compared with the module's in float64. Each network has a process and a time limit
-of its own; what is refused or fails is recorded with the first line of its error. Seconds are those
-of from_torch alone, the first time in a process and with nothing compiled before. Networks that are
-finished are kept in _build/results/architectures. Writes book/results/architectures.json.
+its outputs are compared with the module's in float64, for other random weights. Each network has a
+process and a time limit of its own; what is refused or fails is recorded with the first line of its
+error. Seconds are those of from_torch alone, the first time in a process and with nothing compiled
+before. Networks that are finished are kept in _build/results/architectures. Writes
+book/results/architectures.json.
 """
 
 import contextlib
@@ -105,31 +106,8 @@ NETWORKS = [
     image("timm", "nf_regnet_b0", 64),
     image("timm", "repvgg_a0", 64),
     image("timm", "mobileone_s0", 64),
-    image("timm", "caformer_s18", 64),
-    resized("gmlp_ti16_224", 64),
-    resized("eva02_tiny_patch14_224", 56),
     image("torchvision", "shufflenet_v2_x0_5", 64),
     image("torchvision", "regnet_x_400mf", 64),
-    image("torchvision", "convnext_tiny", 64),
-    image("torchvision", "googlenet", 64, **PLAIN),
-    image("torchvision", "efficientnet_b0", 64),
-    image("torchvision", "resnext50_32x4d", 32),
-    image("torchvision", "inception_v3", 96, **PLAIN),
-    image("timm", "convmixer_768_32", 64),
-    image("timm", "rexnet_100", 64),
-    resized("cait_xxs24_224", 64),
-    image("timm", "fastvit_t8", 64),
-    image("timm", "focalnet_tiny_srf", 64),
-    image("timm", "davit_tiny", 64),
-    resized("tnt_s_patch16_224", 64),
-    resized("sequencer2d_s", 64),
-    resized("volo_d1_224", 64),
-    resized("twins_svt_small", 64),
-    image("torchvision", "regnet_y_400mf", 64),
-    image("torchvision", "swin_v2_t", 64),
-    image("timm", "res2net50_26w_4s", 64),
-    image("timm", "hrnet_w18_small", 64),
-    image("torchvision", "efficientnet_v2_s", 64),
 ]
 
 
@@ -188,16 +166,23 @@ def passes_compiled():
 
 
 def measured(module, shape):
-    """What from_torch finds in a module, the time it takes, and how far outputs are apart."""
+    """What from_torch finds in a module, the time it takes, and how far outputs are apart.
+
+    Outputs are those for random weights of the size of the module's, and not zero where those are:
+    many networks start with a last layer of zeros.
+    """
     with passes_compiled() as passes:
         started, spent = time.perf_counter(), time.process_time()
         net = symvi.from_torch(module, torch.zeros(ROWS, *shape))
         seconds, processor = time.perf_counter() - started, time.process_time() - spent
-    x = np.random.default_rng(SEED).normal(size=(ROWS, *shape))
+    rng = np.random.default_rng(SEED)
+    x = rng.normal(size=(ROWS, *shape))
+    weights = {name: verify.like(value, rng) for name, value in net._values.items()}
+    state = {name: torch.tensor(value) for name, value in weights.items()}
     with torch.no_grad():
-        wanted = module.double()(torch.tensor(x)).numpy()
+        wanted = torch.func.functional_call(module.double(), state, torch.tensor(x)).numpy()
     with jax.enable_x64(True):
-        ours = passes[0](net._values, net._data, x)
+        ours = passes[0](weights, net._data, x)
     largest = float(np.abs(wanted).max())
     return {
         "parameters": sum(p.numel() for p in module.parameters()),
@@ -270,16 +255,20 @@ def lost(done):
     return {"refused": f"the process ended with {done.returncode}: {line}"[:LONGEST]}
 
 
+def judged(found):
+    """What was found, as refused where outputs do not agree."""
+    if found.get("forward", 0) <= AGREE:
+        return found
+    return {"refused": f"outputs differ, got {found['forward']:.1e}", **found}
+
+
 def main(packages):
     """Ask for every network, print and write the record."""
     networks = []
     for row in NETWORKS:
-        found = asked(row, packages)
+        found = judged(asked(row, packages))
         networks.append({**row, **found})
         print(row["model"], {k: v for k, v in found.items() if k != "kinds"}, flush=True)
-    wrong = [one["model"] for one in networks if one.get("forward", 0) > AGREE]
-    if wrong:
-        raise SystemExit(f"outputs differ for {', '.join(wrong)}: nothing is written")
     record = {
         "made": {"command": "make architectures", **versions()},
         "setting": {"seed": SEED, "agree": AGREE, "rows": ROWS, "limit": LIMIT},

@@ -166,7 +166,7 @@ def exported(module, example, functions: dict | None = None) -> Exported:
     """
     torch = needs("torch", "torch", "symvi.from_torch")
     module, example = _checked(torch, module, example)
-    _try(torch, module, example)
+    _try(torch, copy.deepcopy(module), example)  # what a module keeps of a pass is not exported
     with _calls_by_hand(torch, module, functions or {}) as calls:
         program = _program(torch, module, example[:1])
     made = _Lowering(torch, module, program, calls).run()

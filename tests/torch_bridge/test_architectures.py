@@ -116,6 +116,12 @@ def test_a_process_without_an_answer_is_told_of(script, code, stderr, wanted):
     assert wanted in script.lost(done)["refused"]
 
 
+def test_outputs_that_differ_are_refused(script):
+    assert script.judged({"forward": 1e-11}) == {"forward": 1e-11}
+    assert script.judged({"refused": "x"}) == {"refused": "x"}
+    assert "1.0e-08" in script.judged({"forward": 1e-8})["refused"]
+
+
 def test_operators_of_torchvision_can_be_declared(script):
     declared = torch.library.Library("symvi_torchvision", "FRAGMENT")
     for schema in script.OPERATORS:

@@ -1054,3 +1054,23 @@ def test_tokens_are_data_too():
 def test_bad_input(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+class Keeping(nn.Module):
+    """Keeps what it computes from a parameter in its first pass, as LeViT does in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 5), nn.Linear(5, 2)
+        self.factor, self.kept = nn.Parameter(torch.randn(5)), {}
+
+    def forward(self, x):
+        if "factor" not in self.kept:
+            self.kept["factor"] = 2 * self.factor
+        return self.last(torch.tanh(self.first(x) * self.kept["factor"]))
+
+
+def test_what_a_module_keeps_of_a_pass_is_no_constant():
+    net = symvi.from_torch(Keeping(), torch.zeros(2, 3))
+    (group,) = net.symmetry.groups
+    assert group.size == 5 and ("factor", 0) in group.axes
