@@ -1,5 +1,6 @@
 """from_torch: the same function in JAX, and only true symmetries."""
 
+import math
 import pickle
 
 import jax
@@ -1074,3 +1075,32 @@ def test_what_a_module_keeps_of_a_pass_is_no_constant():
     net = symvi.from_torch(Keeping(), torch.zeros(2, 3))
     (group,) = net.symmetry.groups
     assert group.size == 5 and ("factor", 0) in group.axes
+
+
+class VisionTransformer(nn.Module):
+    """The sizes of ViT-tiny, with two blocks: 192 features, 3 heads of 64, 768 hidden units."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 192, 16, 16)
+        self.place = nn.Parameter(torch.randn(1, 5, 192))
+        self.start = nn.Parameter(torch.randn(1, 1, 192))
+        layer = nn.TransformerEncoderLayer(
+            192, 3, 768, 0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, 2, nn.LayerNorm(192), enable_nested_tensor=False)
+        self.out = nn.Linear(192, 10)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        start = self.start.expand(len(images), 1, 192)
+        return self.out(self.blocks(torch.cat([start, tokens], 1) + self.place)[:, 0])
+
+
+def test_two_blocks_of_a_vision_transformer_hold_all_permutations():
+    """192! for the stream, and for each block 768! (64!)^6 3!."""
+    net = symvi.from_torch(VisionTransformer(), torch.zeros(2, 3, 32, 32), exact=True)
+    by_hand = math.lgamma(193) + 2 * (math.lgamma(769) + 6 * math.lgamma(65) + math.lgamma(4))
+    assert net.nested.log_order == pytest.approx(by_hand, rel=1e-12)
+    assert net.exact_log_order == pytest.approx(by_hand, rel=1e-12)
+    assert "all permutations" in repr(net)
