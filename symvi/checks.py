@@ -234,8 +234,7 @@ def shows_progress(progress: bool) -> bool:
 
 
 def check_parameters(shapes: dict, params, lead: int = 0) -> None:
-    """ValueError unless `params` has an array for each name of `shapes`, after `lead` axes of
-    draws."""
+    """ValueError unless `params` has an array of each shape, after `lead` axes of draws."""
     if not isinstance(params, dict):
         remedy = "pass a dict, as net.init(key) returns"
         raise expected("params", "a dict of named arrays", described(params), remedy)

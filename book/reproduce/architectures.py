@@ -11,7 +11,6 @@ before. Networks that are finished are kept in _build/results/architectures. Wri
 book/results/architectures.json.
 """
 
-import contextlib
 import json
 import re
 import signal
@@ -28,6 +27,7 @@ import torch
 import symvi
 from symvi.book.sweeps import rounded
 from symvi.files import write_text
+from symvi.torch_bridge.torch_export import in_double
 from symvi.tracing import verify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,6 @@ OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-PLAIN = {"aux_logits": False, "init_weights": False}
 
 
 def image(library, model, pixels, **settings):
@@ -149,41 +148,24 @@ def kinds(notes):
     return list(found.values())
 
 
-@contextlib.contextmanager
-def passes_compiled():
-    """A list of the forward passes that from_torch compiles: none is compiled twice."""
-    passes, before = [], verify.compiled
-
-    def keep(*given):
-        passes.append(before(*given))
-        return passes[-1]
-
-    verify.compiled = keep
-    try:
-        yield passes
-    finally:
-        verify.compiled = before
-
-
 def measured(module, shape):
     """What from_torch finds in a module, the time it takes, and how far outputs are apart.
 
     Outputs are those for random weights of the size of the module's, and not zero where those are:
     many networks start with a last layer of zeros.
     """
-    with passes_compiled() as passes:
-        started, spent = time.perf_counter(), time.process_time()
-        net = symvi.from_torch(module, torch.zeros(ROWS, *shape))
-        seconds, processor = time.perf_counter() - started, time.process_time() - spent
+    started, spent = time.perf_counter(), time.process_time()
+    net = symvi.from_torch(module, torch.zeros(ROWS, *shape))
+    seconds, processor = time.perf_counter() - started, time.process_time() - spent
     notes = [note for note in net.notes if not note.startswith("besides, ")]  # signs, scales
     rng = np.random.default_rng(SEED)
     x = rng.normal(size=(ROWS, *shape))
     weights = {name: verify.like(value, rng) for name, value in net._values.items()}
     state = {name: torch.tensor(value) for name, value in weights.items()}
-    with torch.no_grad():
+    with torch.no_grad(), in_double(torch):  # what a pass makes of its own too
         wanted = torch.func.functional_call(module.double(), state, torch.tensor(x)).numpy()
     with jax.enable_x64(True):
-        ours = passes[0](weights, net._data, x)
+        ours = verify.compiled(net.apply, weights, x)(weights, x)
     largest = float(np.abs(wanted).max())
     return {
         "parameters": sum(p.numel() for p in module.parameters()),

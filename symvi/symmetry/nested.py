@@ -226,6 +226,13 @@ class Nested:
         return None
 
 
+def with_signs(group: Symmetry | Nested, signed: bool | tuple) -> Symmetry | Nested:
+    """The same permutations, and changes of sign of the groups `signed`: names, or all or none."""
+    if isinstance(group, Symmetry):
+        return Symmetry(group.groups, signed)
+    return Nested(with_signs(group.product, signed), group.blocks, group.families)
+
+
 def _taken(arrays: dict, family: tuple, places) -> dict:
     """For block i the array of block ``places[i]``."""
     stacked = jnp.stack([arrays[member] for member in family], axis=-2)

@@ -108,14 +108,7 @@ def from_torch(
         copy.deepcopy(module).cpu().eval(),
     )
     if symmetry is None:
-        found = _found(net, signed, exact)
-        net = replace(
-            net,
-            symmetry=found.product,
-            nested=found.whole,
-            notes=found.notes,
-            exact_log_order=found.exact_log_order,
-        )
+        net = replace(net, **_found(net, signed, exact)._asdict())
     random = [name for name in made.buffers if name in data] if symmetry is None else []
     _verify(torch, net, example_input, random)
     return net

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 
-from symvi.symmetry import Nested, Symmetry
+from symvi.symmetry import Symmetry
+from symvi.symmetry.nested import with_signs
 from symvi.tracing.choice import Choice
 from symvi.tracing.factors import Unit, factors
 
@@ -19,7 +20,7 @@ MOST_NAMES = 6  # of groups, in one note
 
 def with_factors(choice: Choice, program, inputs: list, shapes: dict, signed: bool) -> Choice:
     """The choice with groups whose units change sign, where asked for, and notes on what else."""
-    product = choice.product
+    product = choice.symmetry
     places = [_places(group) for group in product.groups]
     if not places:
         return choice
@@ -39,15 +40,8 @@ def with_factors(choice: Choice, program, inputs: list, shapes: dict, signed: bo
     choice = choice._replace(notes=tuple(notes))
     if not signed:
         return choice
-    product = Symmetry(product.groups, flipping)
-    return choice._replace(product=product, whole=_signed(choice.whole, flipping))
-
-
-def _signed(whole: Symmetry | Nested, flipping: tuple) -> Symmetry | Nested:
-    if isinstance(whole, Symmetry):
-        return Symmetry(whole.groups, flipping)
-    product = Symmetry(whole.product.groups, flipping)
-    return Nested(product, whole.blocks, whole.families)
+    nested = with_signs(choice.nested, flipping)
+    return choice._replace(symmetry=with_signs(product, flipping), nested=nested)
 
 
 def _places(group) -> list:

@@ -50,13 +50,14 @@ class Standing:
 
 
 class Choice(NamedTuple):
-    """What was found: a product of groups, the whole with its blocks, and notes.
+    """What was found: a product of groups, the same with exchanges of blocks, and notes.
 
-    `exact_log_order` is the log order of the whole group (nats) where it was counted.
+    The fields have the names of a result's. `exact_log_order` is the log number of all permutations
+    (nats) where these were counted.
     """
 
-    product: Symmetry
-    whole: Symmetry | Nested
+    symmetry: Symmetry
+    nested: Symmetry | Nested
     notes: tuple
     exact_log_order: float | None = None
 

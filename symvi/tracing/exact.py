@@ -21,6 +21,7 @@ import numpy as np
 
 from symvi.checks import expected, needs
 from symvi.symmetry import Nested, Symmetry
+from symvi.symmetry.nested import with_signs
 from symvi.tracing.cells import Cells
 from symvi.tracing.choice import Choice
 from symvi.tracing.groups import colours, units
@@ -33,7 +34,7 @@ ALIKE = 100
 def with_exact(choice: Choice, cells: Cells) -> Choice:
     """What was found beside the log number of all permutations, with a note where it is less."""
     choice = choice._replace(exact_log_order=log_automorphisms(cells))
-    missing = nats_missing(choice.whole, choice.exact_log_order)
+    missing = nats_missing(choice.nested, choice.exact_log_order)
     if missing == 0:
         return choice
     note = f"all permutations, counted exactly, are {missing:.4g} nats more than what was found"
@@ -42,17 +43,10 @@ def with_exact(choice: Choice, cells: Cells) -> Choice:
 
 def nats_missing(found: Symmetry | Nested, exact_log_order: float) -> float:
     """By how many nats a group's permutations are fewer than all; 0 up to rounding."""
-    log_order = without_signs(found).log_order
+    log_order = with_signs(found, False).log_order
     if math.isclose(log_order, exact_log_order, rel_tol=1e-12, abs_tol=1e-9):
         return 0.0
     return exact_log_order - log_order
-
-
-def without_signs(found: Symmetry | Nested) -> Symmetry | Nested:
-    """The permutations of a group."""
-    if isinstance(found, Symmetry):
-        return Symmetry(found.groups)
-    return Nested(Symmetry(found.product.groups), found.blocks, found.families)
 
 
 def beside_exact(found: Symmetry | Nested, exact_log_order: float | None) -> str:

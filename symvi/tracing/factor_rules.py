@@ -14,6 +14,7 @@ from symvi.tracing.factors import (
     Reader,
     Unit,
     factor_rule,
+    is_zero,
     nothing_else,
     terms_of,
 )
@@ -424,7 +425,8 @@ def while_loop(reader: Reader, equation, operands: list) -> list:
 def scan(reader: Reader, equation, operands: list) -> list:
     """A loop: the exponents of what is carried stay; steps have the same ones.
 
-    What starts at zero has those of the first step.
+    What starts at zero has those of the first step. A counter, which each step computes from what
+    is known, is another number in each, and so not known.
     """
     settings = equation.params
     body, num_carry = settings["jaxpr"], settings["num_carry"]
@@ -434,9 +436,18 @@ def scan(reader: Reader, equation, operands: list) -> list:
         _changed(reader, row, lambda unit, terms: _without(unit.constant(terms, [0]), [0]))
         for row in operands[settings["num_consts"] + num_carry :]
     ]
-    first = reader.read(body, [*consts, *carried, *rows])
+    first, counts = [], True
+    while counts:
+        first = reader.read(body, [*consts, *carried, *rows])
+        counts = [
+            place
+            for place, (start, after) in enumerate(zip(carried, first[:num_carry], strict=True))
+            if isinstance(start, Known) and isinstance(after, Known)
+        ]
+        for place in counts:
+            carried[place] = Factored({})
     for start, after in zip(carried, first[:num_carry], strict=True):
-        if not (isinstance(start, Known) and not np.asarray(start.value).any()):
+        if not (isinstance(start, Known) and is_zero(start.value)):
             reader.equal(start, after)
     results = reader.read(body, [*consts, *first[:num_carry], *rows])
     for one, two in zip(first, results, strict=True):

@@ -226,7 +226,7 @@ class Reader:
     def _by_rule(self, equation, operands: list) -> list:
         shapes = [tuple(atom.aval.shape) for atom in equation.invars]
         known = [one.value if isinstance(one, Known) else None for one in operands]
-        if equation.primitive.name in PRODUCTS and any(map(_is_zero, known)):
+        if equation.primitive.name in PRODUCTS and any(map(is_zero, known)):
             out = equation.outvars[0].aval
             return [Known(np.broadcast_to(np.zeros((), out.dtype), out.shape))]
         results = [{} for _ in equation.outvars]
@@ -269,7 +269,7 @@ def terms_of(value) -> dict:
     return {} if isinstance(value, Known) else value.terms
 
 
-def _is_zero(value) -> bool:
+def is_zero(value) -> bool:
     return value is not None and not np.asarray(value).any()
 
 

@@ -189,13 +189,7 @@ def find_symmetry(apply, params, x, *, signed: bool = False, exact: bool = False
     )
     with jax.enable_x64(True):
         choice = label(found.apply, shapes, x, signed=signed, exact=exact)
-        found = replace(
-            found,
-            symmetry=choice.product,
-            nested=choice.whole,
-            notes=choice.notes,
-            exact_log_order=choice.exact_log_order,
-        )
+        found = replace(found, **choice._asdict())
         _verify(found, x)
     return found
 
