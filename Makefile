@@ -6,7 +6,7 @@
 # make alone   each notebook in a fresh environment, from its own first cell (an hour)
 # make pdf     the built book as _build/symmetry-and-variational-inference.pdf; needs Chromium
 # make stan    the reference posteriors' Stan programs against Stan itself (20 minutes the first time; needs g++)
-# make architectures   public networks of torchvision and timm, read by from_torch (an hour)
+# make architectures   public networks of torchvision and timm, read by from_torch (less than an hour)
 # make reproduce   compute the committed tables and reference draws again (hours; goes on where it was interrupted)
 #
 # On Linux the default torch wheel brings gigabytes of CUDA. To take PyTorch's CPU build instead:

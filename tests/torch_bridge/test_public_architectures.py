@@ -1,6 +1,6 @@
 """Public architectures: the record of `make architectures`, and the script that makes it.
 
-The script builds the networks of torchvision and timm, which takes an hour. Here its record must be
+The script builds the networks of torchvision and timm, which takes tens of minutes. Here its record must be
 of the versions that are pinned, and the script's parts work on modules of our own.
 """
 
