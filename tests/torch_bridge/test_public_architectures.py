@@ -1,7 +1,7 @@
 """Public architectures: the record of `make architectures`, and the script that makes it.
 
-The script builds the networks of torchvision and timm, which takes tens of minutes. Here its record must be
-of the versions that are pinned, and the script's parts work on modules of our own.
+The script builds the networks of torchvision and timm, which takes tens of minutes. Here its record
+must be of the versions that are pinned, and the script's parts work on modules of our own.
 """
 
 from __future__ import annotations
